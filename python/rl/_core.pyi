@@ -1,0 +1,222 @@
+"""The real-time core. Arrays are in robot units (float64 in, float32 or float64 out as said); times are monotonic ns.
+
+Nothing here moves an arm except `ControlLoop`: a `ServoBus` is a handle that can look (ping, read, check) but has no
+call that writes a goal or a torque.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mode = Literal["degrees", "range_m100_100", "range_0_100"]
+
+class CoreError(Exception):
+    """`code` is one of: absent, permission, busy, io, motor-missing, wrong-model, calibration, timeout, usage, lost.
+
+    `str()` is one line: what is wrong, where (port, joint, id), what to do.
+    """
+
+    code: str
+
+def monotonic_ns() -> int: ...
+
+# --- protocol, pure
+
+class ParseKind:
+    NEED_MORE: ParseKind
+    NOISE: ParseKind
+    CORRUPT: ParseKind
+    PACKET: ParseKind
+
+def parse_packet(data: bytes) -> tuple[ParseKind, int]: ...
+def encode_request(instruction: str, **fields: Any) -> bytes:
+    """instruction: ping | read | write | reg_write | action | sync_read | sync_write | reboot | recovery.
+    fields as in the golden frames (id, address, data, ids, count, protocol=0|1)."""
+
+def decode_stream(rx: bytes, tx: bytes, expect: dict[str, Any], pieces: Sequence[int] = ()) -> dict[str, Any]:
+    """What one request's reply stream means, fed whole or in `pieces` (byte counts): the rule set of the bus reader.
+    Returns values/status/missing/echo, or error ("no valid reply" | "timeout")."""
+
+def sign_magnitude_encode(value: int, sign_bit: int) -> int: ...
+def sign_magnitude_decode(word: int, sign_bit: int) -> int: ...
+
+# --- units
+
+class JointCalibration:
+    def __init__(
+        self, name: str, id: int, drive_mode: int, homing_offset: int, range_min: int, range_max: int, mode: Mode
+    ) -> None: ...
+    name: str
+    id: int
+    drive_mode: int
+    homing_offset: int
+    range_min: int
+    range_max: int
+    mode: Mode
+    def to_unit(self, raw: int) -> float: ...
+    def to_raw(self, unit: float) -> int:
+        """ValueError when the value is not finite."""
+
+# --- bus
+
+class ServoBus:
+    """A handle to one chain of servos. The descriptor belongs to the house of the loop."""
+
+    def __init__(
+        self, port: str, model: str, joints: Sequence[JointCalibration], *, baud: int = 1_000_000, energise: bool = True
+    ) -> None:
+        """energise False: a leader, whose torque is never switched on. Opens nothing."""
+    port: str
+    def open(self) -> None:
+        """Exclusive. CoreError: absent, permission (names the group), busy, io."""
+    def check(self) -> list[str]:
+        """Every motor answers, has the right model, its registers hold the calibration, stands inside its range,
+        mode 0. Raises CoreError naming joint and id; returns warnings. Writes nothing."""
+    def configure(self) -> int:
+        """Brings registers (calibration, PID, return delay ...) to what the joints say; reads, compares, writes
+        only what differs, reads back. Returns the number of writes."""
+    def ping(self, id: int) -> int | None:
+        """Model number, or None when nothing answers."""
+    def read_register(self, id: int, name: str) -> int: ...
+    def read(self) -> tuple[NDArray[np.float64], int, NDArray[np.float64], list[str]]:
+        """values (n,) in units, capture time ns, age (n,) s, faults. Raises once a loop drives the bus."""
+    def close(self) -> None: ...
+    closed: bool
+
+# --- queue and blending, pure parts
+
+class TemporalEnsembler:
+    """ACT's weighted mean over overlapping chunks (arXiv 2304.13705); float32, as the golden folder pins it."""
+
+    def __init__(self, chunk: int, coefficient: float) -> None: ...
+    def reset(self) -> None: ...
+    def update(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
+        """chunk (T, A); returns the action (A,) of this step."""
+
+def merge_aggregate(
+    queue_steps: NDArray[np.int64], queue_times: NDArray[np.float64], queue_actions: NDArray[np.float32],
+    new_steps: NDArray[np.int64], new_times: NDArray[np.float64], new_actions: NDArray[np.float32],
+    latest: int, function: str,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
+    """The rival's merge, kept for comparison: the incoming list replaces the queue."""
+
+class ActionQueue:
+    """The live queue, alone (tests, offline checks). Times are ns. `ControlLoop` has the same one inside."""
+
+    def __init__(self, width: int, merge: str = "replace", coefficient: float = 0.01, crossfade: int = 0) -> None:
+        """merge: replace | ensemble | crossfade | weighted_average | latest_only | average | conservative."""
+    def push(self, observed: int, period: int, chunk: NDArray[np.float32], now: int) -> str:
+        """'' when accepted, else why not: empty, duplicate, not-finite, width, stale, full."""
+    def at(self, now: int) -> NDArray[np.float64] | None:
+        """Interpolated action (A,) due at `now`; None when nothing covers it (starved)."""
+    def remaining(self, now: int) -> int:
+        """Actions still due after `now`."""
+
+# --- loop
+
+class Limits:
+    """One entry per element of the action vector, robot units."""
+
+    def __init__(
+        self, low: NDArray[np.float64], high: NDArray[np.float64], speed: NDArray[np.float64],
+        acceleration: NDArray[np.float64], jerk: NDArray[np.float64], soft_speed: NDArray[np.float64],
+        jump: NDArray[np.float64], zero_on_starve: Sequence[bool],
+    ) -> None: ...
+
+class LoopConfig:
+    rate_hz: float  # 10..1000
+    source: str  # "chunks" | "setpoints" | "leader"
+    merge: str
+    coefficient: float
+    crossfade: int
+    interpolation: str  # "linear" | "cubic"
+    duration_s: float  # of ACTIVE; 0: until stopped. The core itself then requests `stop_policy`
+    stop_policy: str  # "rest" | "hold" | "off"
+    rest_pose: NDArray[np.float64] | None
+    heartbeat_timeout_s: float  # 0.1
+    hold_to_rest_s: float  # 10.0
+    soft_start_s: float  # 1.0; torque ramp and speed ramp
+    realtime: bool  # ask for SCHED_FIFO and locked memory; report what was refused
+    def __init__(self) -> None: ...
+
+class LoopSnapshot:
+    """One consistent look; never blocks the loop."""
+
+    state: str  # DISARMED SOFT_START ACTIVE HOLD REST OFF FAULT ESTOP
+    reason: str  # why it is in that state, one line
+    cycle: int
+    active_cycles: int
+    values: NDArray[np.float64]  # (S,) measured
+    captured: int
+    age: NDArray[np.float64]  # (S,) s
+    goal: NDArray[np.float64]  # (A,) last written
+    requested: NDArray[np.float64]  # (A,) before the limits
+    faults: list[str]
+    remaining: int  # actions still due
+    first_goal: int  # ns of the first goal on the wire, 0 before
+
+class ControlLoop:
+    """The loop in its thread (the first house). Owns the buses from `start` to `stop`."""
+
+    def __init__(
+        self, drives: Sequence[tuple[slice, ServoBus]], limits: Limits, config: LoopConfig,
+        leaders: Sequence[tuple[slice, ServoBus]] = (),
+    ) -> None: ...
+    def start(self) -> None:
+        """Reads the pose, starts the thread in DISARMED. CoreError when no pose can be read."""
+    def arm(self) -> None:
+        """Checks (reliability 3.4, first part), then SOFT_START: the first goal on the wire is the measured pose."""
+    def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
+        """As ActionQueue.push; single producer, never blocks, counts what it refuses."""
+    def push_setpoint(self, values: NDArray[np.float64], at: int) -> str: ...
+    def heartbeat(self) -> None: ...
+    def request_stop(self, policy: str = "") -> None:
+        """'' : the configured policy. A second call within 2 s: off now."""
+    def estop(self) -> None: ...
+    def resume(self) -> None: ...
+    def reset(self) -> None: ...
+    def release(self) -> None: ...
+    def snapshot(self) -> LoopSnapshot: ...
+    def records(self, since: int, most: int = 1000) -> dict[str, NDArray[Any]]:
+        """Cycle records with cycle > since that the ring still holds, oldest first: cycle, deadline, woke, wrote,
+        read, done (int64 ns), missing, state (int), captured (int64), values (n,S), goal (n,A), requested (n,A)."""
+    def wait(self, timeout_s: float) -> bool:
+        """True once the loop has ended. Releases the GIL."""
+    def report(self) -> dict[str, Any]:
+        """target_hz, reached_hz, cycles, active_cycles, active_s, period_error_ms {p50,p99,p999,max}, wake_us {..},
+        read_us {p50,p99,max}, misses, late_reads, missing {joint: n}, clamped, rejected {why: n}, starved,
+        states [(name, at_s, reason)], still_energised [str], realtime [str], exit_code."""
+    def close(self) -> None:
+        """Ends the loop (off), joins it, closes the buses. May be called twice."""
+
+# --- emulator (shares no packet code with the rest)
+
+class Emulator:
+    """A chain of six emulated STS3215 behind a pseudo-terminal, with wire timing."""
+
+    def __init__(
+        self, kind: Literal["so101-follower", "so101-leader"] = "so101-follower", *, wave: bool = False,
+        usb_us: int = 125, seed: int = 0, lag_s: float = 0.06,
+    ) -> None: ...
+    port: str
+    def calibration(self, mode: Mode = "degrees") -> list[JointCalibration]:
+        """What its registers hold; gripper always range_0_100."""
+    def rest_pose(self, mode: Mode = "degrees") -> NDArray[np.float64]: ...
+    def wave_at(self, t_s: NDArray[np.float64], mode: Mode = "degrees") -> NDArray[np.float64]:
+        """(n, 6): the pose of the waving leader at times since its start."""
+    wave_period_s: float
+    started: int  # ns, monotonic: the wave's time zero
+    def goal_times(self) -> NDArray[np.int64]:
+        """ns at which each sync-write of goals had arrived, oldest first (the last 100,000)."""
+    def goals(self) -> NDArray[np.int64]:
+        """(n, 6) raw goals of those writes."""
+    def positions(self) -> NDArray[np.int64]: ...
+    def registers(self, id: int) -> bytes: ...
+    def set_register(self, id: int, address: int, data: bytes) -> None: ...
+    def fault(self, kind: str, **fields: Any) -> None:
+        """kind: drop (rate), corrupt (rate), noise (rate), late (rate, ms), mute (id), unmute (id), overload (id, on),
+        stall (ms), hangup, echo (on), model (id, number)."""
+    def statistics(self) -> dict[str, int]: ...
+    def close(self) -> None: ...

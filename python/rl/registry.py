@@ -1,0 +1,168 @@
+"""Finds plugins, loads their entry points one by one, checks and reports them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from typing import Any, cast
+
+import pluggy
+
+from rl.api import API_VERSION, hookspecs, specs
+from rl.api.errors import InputError, MissingPart
+from rl.config.nearest import nearest
+
+GROUP = "rl.plugins"
+KINDS: dict[str, tuple[str, type[specs.Spec]]] = {  # word people read -> (hook, spec class)
+    "policy": ("rl_policies", specs.PolicySpec),
+    "robot": ("rl_robots", specs.RobotSpec),
+    "teleoperator": ("rl_teleoperators", specs.TeleoperatorSpec),
+    "camera": ("rl_cameras", specs.CameraSpec),
+    "format": ("rl_dataset_formats", specs.FormatSpec),
+    "environment": ("rl_environments", specs.EnvironmentSpec),
+    "exporter": ("rl_exporters", specs.ExporterSpec),
+    "runtime": ("rl_runtimes", specs.RuntimeSpec),
+    "step": ("rl_processor_steps", specs.StepSpec),
+}
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin came from."""
+
+    entry_point: str
+    distribution: str  # "rl-toolkit 0.1.0"
+
+    def __str__(self) -> str:
+        return f"{self.distribution} (entry point '{self.entry_point}')"
+
+
+@dataclass
+class Registry:
+    """What the installed plugins provide."""
+
+    claims: dict[tuple[str, str], list[tuple[specs.Spec, Source]]] = field(default_factory=dict)
+    broken: dict[Source, str] = field(default_factory=dict)  # source -> cause, one line
+    loaded: dict[Source, float] = field(default_factory=dict)  # source -> ms that its import and hooks took
+
+    def get(self, kind: str, name: str) -> specs.Spec:
+        """The one spec of that name. InputError when there is none, or more than one claims it."""
+        claimed = self.claims.get((kind, name), [])
+        if len(claimed) == 1:
+            return claimed[0][0]
+        if claimed:
+            sources = " and ".join(str(source) for _, source in claimed)
+            raise InputError(f"{kind} '{name}' is claimed by {sources}", todo="uninstall one, or set RL_PLUGINS")
+        todo = nearest(name, (n for k, n in self.claims if k == kind))
+        if self.broken:
+            todo += f" ({len(self.broken)} plugins failed to load: see `rl plugins`)"
+        raise InputError(f"there is no {kind} '{name}'", todo=todo)
+
+    def source(self, kind: str, name: str) -> Source:
+        """Where the one spec of that name came from."""
+        self.get(kind, name)
+        return self.claims[kind, name][0][1]
+
+    def implementation(self, kind: str, name: str) -> Any:
+        """The class behind a spec. MissingPart, before anything is imported, when a need is not met."""
+        spec = self.get(kind, name)
+        for need in spec.needs:
+            if importlib.util.find_spec(need.module) is None:
+                raise MissingPart(f"{kind} '{name}' needs {need.module}", todo=f'pip install "{need.install}"')
+        return resolve(spec.target)
+
+    def config_class(self, kind: str, name: str) -> type:
+        """The configuration dataclass of a plugin."""
+        return cast("type", resolve(self.get(kind, name).config))
+
+    def canonical(self, kind: str, name: str) -> str:
+        """The spec's own name for a name or alias."""
+        return self.get(kind, name).name
+
+    def names(self, kind: str) -> list[str]:
+        """Own names (no aliases) of one kind, sorted; clashing names once."""
+        return sorted({spec.name for (k, _), found in self.claims.items() for spec, _ in found if k == kind})
+
+    def all(self) -> list[tuple[str, specs.Spec, Source]]:
+        """(kind, spec, source) of everything, each spec once, in order of kind and name."""
+        rows = [
+            (kind, spec, source) for (kind, name), found in self.claims.items() for spec, source in found if name == spec.name
+        ]
+        order = list(KINDS)
+        return sorted(rows, key=lambda row: (order.index(row[0]), row[1].name, str(row[2])))
+
+
+def resolve(target: str) -> Any:
+    """The object that "module:Name" points to."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def discover(environ: Mapping[str, str] = os.environ) -> Registry:
+    """Load every entry point by itself. A broken one is noted with its cause and costs nothing else."""
+    found = list(metadata.entry_points(group=GROUP))
+    if "RL_PLUGINS" in environ:
+        wanted = {name.strip() for name in environ["RL_PLUGINS"].split(",")} - {""}
+        for name in sorted(wanted - {e.name for e in found}):
+            raise InputError(f"RL_PLUGINS names '{name}'", todo=nearest(name, (e.name for e in found)))
+        found = [e for e in found if e.name in wanted]
+
+    registry = Registry()
+    manager = pluggy.PluginManager("rl")
+    manager.add_hookspecs(hookspecs)
+    for entry in sorted(found, key=lambda e: (e.name, str(e.value))):
+        source = Source(entry.name, f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown")
+        if source in registry.loaded or source in registry.broken:
+            continue  # an editable install can list its distribution twice on the path
+        begin = time.perf_counter()
+        try:
+            module = entry.load()
+            check_version(module)
+            manager.register(module, name=str(source))
+            provided = list(specs_of(manager, module))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
+            registry.broken[source] = " ".join(f"{type(error).__name__}: {error}".split())
+            continue
+        registry.loaded[source] = (time.perf_counter() - begin) * 1e3
+        for kind, spec in provided:
+            for name in dict.fromkeys((spec.name, *spec.aliases)):
+                registry.claims.setdefault((kind, name), []).append((spec, source))
+    return registry
+
+
+def check_version(module: Any) -> None:
+    """Looked at before any hook is called: a spec of another version may not even construct."""
+    version = getattr(module, "RL_API", None)
+    if version != API_VERSION:
+        raise TypeError(f"written for plugin API {version}, this rl has {API_VERSION}; RL_API in {module.__name__}")
+
+
+def specs_of(manager: pluggy.PluginManager, module: Any) -> Iterable[tuple[str, specs.Spec]]:
+    """What one registered module provides, checked."""
+    hooks = {hook: (kind, cls) for kind, (hook, cls) in KINDS.items()}
+    for caller in manager.get_hookcallers(module) or ():
+        if caller.name not in hooks:
+            raise TypeError(f"there is no hook {caller.name}; {nearest(caller.name, hooks)}")
+        kind, cls = hooks[caller.name]
+        (implementation,) = (i for i in caller.get_hookimpls() if i.plugin is module)
+        for spec in cast("Iterable[specs.Spec]", implementation.function()):
+            if not isinstance(spec, cls):
+                raise TypeError(f"{caller.name} gave {spec!r}, not a {cls.__name__}")
+            if not (NAME.fullmatch(spec.name) and TARGET.fullmatch(spec.target) and TARGET.fullmatch(spec.config)):
+                raise ValueError(f"{kind} {spec.name!r}: malformed name, or target or config not 'module:Name'")
+            yield kind, spec
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The plugins of this process, discovered once."""
+    return discover()
