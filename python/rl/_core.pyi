@@ -217,6 +217,8 @@ class Emulator:
     def set_register(self, id: int, address: int, data: bytes) -> None: ...
     def fault(self, kind: str, **fields: Any) -> None:
         """kind: drop (rate), corrupt (rate), noise (rate), late (rate, ms), mute (id), unmute (id), overload (id, on),
-        stall (ms), hangup, echo (on), model (id, number)."""
+        stall (ms), hangup, echo (on), model (id, number). The first four strike replies and also take `id` (only
+        that motor) and `count` (at most so many replies). A muted motor neither hears nor answers; a stalled
+        adapter holds bytes back in both directions. ValueError names what does not fit."""
     def statistics(self) -> dict[str, int]: ...
     def close(self) -> None: ...

@@ -95,7 +95,10 @@ class Registry:
     def all(self) -> list[tuple[str, specs.Spec, Source]]:
         """(kind, spec, source) of everything, each spec once, in order of kind and name."""
         rows = [
-            (kind, spec, source) for (kind, name), found in self.claims.items() for spec, source in found if name == spec.name
+            (kind, spec, source)
+            for (kind, name), found in self.claims.items()
+            for spec, source in found
+            if name == spec.name
         ]
         order = list(KINDS)
         return sorted(rows, key=lambda row: (order.index(row[0]), row[1].name, str(row[2])))

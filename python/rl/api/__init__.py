@@ -1,4 +1,4 @@
-"""What a plugin may import to describe itself: specs, features, errors, the hook marker. Standard library and pluggy."""
+"""What a plugin imports to describe itself: specs, features, errors, the hook marker. Needs pluggy alone."""
 
 import pluggy
 

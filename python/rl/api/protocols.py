@@ -202,6 +202,16 @@ class Runtime(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class DescribesItself(Protocol):
+    """A runtime that opens what holds no manifest (a checkpoint): built with its folder and no files."""
+
+    def run(self, graph: str, inputs: Arrays) -> Arrays: ...
+    def close(self) -> None: ...
+    def describe(self) -> tuple[Mapping[str, Any], Arrays, Any]:
+        """The manifest that its export would have, the state's first values, and the host steps (Processing)."""
+
+
 # --- robots, teleoperators, cameras
 
 

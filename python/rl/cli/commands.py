@@ -21,7 +21,9 @@ class Command:
 
 COMMANDS = (
     Command("train", "Train a policy from a data set", "rl.cli.train:SPEC", "rl.cli.train:run"),
-    Command("export", "Write a checkpoint as a bundle that runs without PyTorch", "rl.cli.export:SPEC", "rl.cli.export:run"),
+    Command(
+        "export", "Write a checkpoint as a bundle that runs without PyTorch", "rl.cli.export:SPEC", "rl.cli.export:run"
+    ),
     Command("deploy", "Run a bundle on a robot", "rl.cli.deploy:SPEC", "rl.cli.deploy:run"),
     Command("teleop", "Move a robot by a leader", "rl.cli.teleop:SPEC", "rl.cli.teleop:run"),
     Command("record", "Record demonstrations", "rl.cli.record:SPEC", "rl.cli.record:run"),

@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -15,30 +14,34 @@ from rl.cli.commands import COMMANDS, execute, spec_of
 from rl.config.nearest import nearest
 
 INTERRUPTED = 130
+# Typer brings its own click in newer versions and uses the shared one in older ones: asked for through its classes.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+CLICK = TyperCommand.__mro__[1].__module__.rpartition(".")[0]
 FREE_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 class Tree(TyperCommand):
     """A command whose options are a configuration tree: rl.config reads its words, prints its help, completes them."""
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        from importlib import import_module
 
         from rl.config.help import option_names
         from rl.registry import registry
 
-        words = [*ctx.protected_args, *ctx.args]
+        item = import_module(f"{CLICK}.shell_completion").CompletionItem
+        words = [*getattr(ctx, "_protected_args", []), *ctx.args]
         options = option_names(spec_of(str(ctx.info_name)), words, registry())
-        return [CompletionItem(name, help=text) for name, text in options if name.startswith(incomplete)]
+        return [item(name, help=text) for name, text in options if name.startswith(incomplete)]
 
 
 class Group(TyperGroup):
     """Commands in the order of a robot's day; an unknown one is answered with the nearest."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise RlUsage(f"there is no command '{args[0]}'", nearest(args[0], self.commands))
         return super().resolve_command(ctx, args)
@@ -102,9 +105,9 @@ def main(words: list[str] | None = None) -> int:
         return _failed(str(error), error.exit_code)
     except RlUsage as error:
         return _failed(str(error), 2)
-    except click.UsageError as error:
+    except USAGE_ERROR as error:
         return _failed(f"rl: {error.format_message()}", 2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,7 +130,7 @@ def _missing_module(error: ModuleNotFoundError) -> int:
     if name not in EXTRAS:
         raise error
     what = f"rl-toolkit[{EXTRAS[name]}]" if EXTRAS[name] else name
-    return _failed(f"this needs {name}; pip install \"{what}\"", 3)
+    return _failed(f'this needs {name}; pip install "{what}"', 3)
 
 
 def _failed(message: str, code: int) -> int:

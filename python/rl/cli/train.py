@@ -75,6 +75,12 @@ def _base(kind: str, path: str) -> tuple[str, Mapping[str, Any]]:
     return found.policy, plain(found.config)
 
 
+def _prelude(words: Sequence[str]) -> Sequence[str]:
+    from rl.train.run import resume_words
+
+    return resume_words(words)
+
+
 SPEC = CommandSpec(
     name="train",
     tree=TrainConfig,
@@ -82,6 +88,7 @@ SPEC = CommandSpec(
     aliases=ALIASES,
     values={"dataset": "dataset.root"},
     base=_base,
+    prelude=_prelude,
     short={"-o": "output_dir"},
 )
 

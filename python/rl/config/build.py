@@ -7,7 +7,18 @@ from typing import Any
 
 from rl.api.errors import InputError
 from rl.config.nearest import nearest
-from rl.config.types import Choice, Chooser, Field, Selected, fields_of, is_optional, is_tree, mapping_value, split, unwrap_optional
+from rl.config.types import (
+    Choice,
+    Chooser,
+    Field,
+    Selected,
+    fields_of,
+    is_optional,
+    is_tree,
+    mapping_value,
+    split,
+    unwrap_optional,
+)
 from rl.config.values import coerce
 
 

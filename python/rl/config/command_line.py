@@ -61,6 +61,7 @@ class CommandSpec:
     values: Mapping[str, str] = field(default_factory=dict)  # a group given as one word: "dataset" -> "dataset.root"
     # (kind, path) -> (plugin name, its plain config): the base below `--policy.path`
     base: Callable[[str, str], tuple[str, Mapping[str, Any]]] | None = None
+    prelude: Callable[[Sequence[str]], Sequence[str]] | None = None  # rewrites the words first
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ class Resolved:
 
 def resolve(spec: CommandSpec, words: Sequence[str], chooser: Chooser) -> Resolved:
     """Defaults < preset < files < options. Errors: InputError, one line, with the nearest match."""
-    reader = _Reader(spec, chooser)
-    return reader.resolve(list(words))
+    if spec.prelude is not None:
+        words = spec.prelude(words)
+    return _Reader(spec, chooser).resolve(list(words))
 
 
 def wants_help(words: Sequence[str]) -> bool:
@@ -133,42 +135,39 @@ class _Reader:
 
     def _options(self, words: Sequence[str]) -> Iterator[Given]:
         plain_words: list[str] = []
-        at = 0
-        while at < len(words):
-            word = words[at]
-            at += 1
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
             if word == "--":
-                plain_words += words[at:]
+                plain_words += rest
                 break
-            if word.startswith("-") and word in self.spec.short:
-                word = f"--{self.spec.short[word]}"
-            if not word.startswith("--"):
-                if word.startswith("-") and len(word) > 1 and not word[1].isdigit():
-                    todo = nearest(word, self.spec.short)
-                    raise InputError(f"there is no option '{word}'", where=f"rl {self.spec.name}", todo=todo)
-                plain_words.append(word)
-                continue
-            name, equals, text = word[2:].partition("=")
-            name = _normal(name)
-            if equals:
-                yield Given(name, text, "option")
-                continue
-            follows = words[at] if at < len(words) and not words[at].startswith("--") else None
-            if follows is not None and follows in self.spec.short:
-                follows = None
-            bare, negated = self._bare(name)
-            if negated:
-                yield Given(negated, "false", "option")
-            elif bare == "flag" and (follows is None or not is_truth_value(follows)):
-                yield Given(name, "true", "option", bare=True)
-            elif follows is None:
-                if bare != "flag or value":
-                    raise InputError(f"--{name} needs a value", where=f"rl {self.spec.name}")
-                yield Given(name, "true", "option", bare=True)
+            word = f"--{self.spec.short[word]}" if word in self.spec.short else word
+            if word.startswith("--"):
+                yield self._option(word[2:], rest)
+            elif word.startswith("-") and len(word) > 1 and not word[1].isdigit():
+                todo = nearest(word, self.spec.short)
+                raise InputError(f"there is no option '{word}'", where=f"rl {self.spec.name}", todo=todo)
             else:
-                at += 1
-                yield Given(name, follows, "option")
+                plain_words.append(word)
         yield from self._plain(plain_words)
+
+    def _option(self, word: str, rest: list[str]) -> Given:
+        """One option; takes its value from the words that follow when it stands there."""
+        name, equals, text = word.partition("=")
+        name = _normal(name)
+        if equals:
+            return Given(name, text, "option")
+        ahead = rest[0] if rest and not rest[0].startswith("--") and rest[0] not in self.spec.short else None
+        alone, negated = self._bare(name)
+        if negated:
+            return Given(negated, "false", "option")
+        if alone == "flag" and (ahead is None or not is_truth_value(ahead)):
+            return Given(name, "true", "option", bare=True)
+        if ahead is not None:
+            return Given(name, rest.pop(0), "option")
+        if alone != "flag or value":
+            raise InputError(f"--{name} needs a value", where=f"rl {self.spec.name}")
+        return Given(name, "true", "option", bare=True)
 
     def _bare(self, name: str) -> tuple[str, str]:
         """How the option may stand alone ("flag", "flag or value", ""), and the option that `--no-x` negates."""
@@ -226,7 +225,7 @@ class _Reader:
 
     def _known(self) -> list[str]:
         names = [name for name, item in walk(self.spec.tree) if not item.doc.hidden] + list(self.spec.aliases)
-        names += list(self.spec.values) + ["config", "help"]
+        names += [*self.spec.values, "config", "help"]
         for place, plugin in self.picked.items():
             found = self._field(place)
             if found is None or found.choice is None:
@@ -258,8 +257,7 @@ class _Reader:
         if name in ("config", "config_path"):
             return _untyped(name)
         if name in self.spec.values and "." not in name:
-            inner = self._field(self.spec.values[name])
-            return inner
+            return self._field(self.spec.values[name])
         current: Any = self.spec.tree
         here, rest = "", name.split(".")
         item: Field | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rl.config.build import plain
-from rl.config.command_line import Alias, CommandSpec, Note
+from rl.config.command_line import Alias, CommandSpec
 from rl.config.types import Chooser, Field, fields_of, is_tree, mapping_value, readable, split, unwrap_optional
 
 
@@ -25,9 +25,20 @@ def help_text(spec: CommandSpec, words: Sequence[str], chooser: Chooser) -> str:
         for name, item in rows:
             lines += _row(name, item, width)
         lines.append("")
-    lines += _row("config", Field("config", str, _text("YAML file(s) of options; later ones and options win"), None, None), width)
+    lines += _row(
+        "config", Field("config", str, _text("YAML file(s) of options; later ones and options win"), None, None), width
+    )
     lines += _footer(spec, width)
     return "\n".join(lines)
+
+
+def plugin_options(cls: type, kind: str, chooser: Chooser) -> Iterator[str]:
+    """The lines of help of one plugin's own options, as they are written behind `--KIND`."""
+    width = max(60, min(140, shutil.get_terminal_size((100, 20)).columns))
+    for title, rows in _sections(cls, f"{kind}.", {}, chooser):
+        yield f"{title}:" if rows else f"{title}: none"
+        for name, item in rows:
+            yield from _row(name, item, width)
 
 
 def option_names(spec: CommandSpec, words: Sequence[str], chooser: Chooser) -> Iterator[tuple[str, str]]:
@@ -86,9 +97,9 @@ def _row(name: str, item: Field, width: int) -> list[str]:
     body = (item.doc.text + (f" ({extra})" if extra else "") + default).strip()
     indent = 44
     if len(head) >= indent - 1:
-        return [head] + textwrap.wrap(body, width, initial_indent=" " * indent, subsequent_indent=" " * indent)
+        return [head, *textwrap.wrap(body, width, initial_indent=" " * indent, subsequent_indent=" " * indent)]
     wrapped = textwrap.wrap(body, width - indent) or [""]
-    return [head.ljust(indent) + wrapped[0]] + [" " * indent + line for line in wrapped[1:]]
+    return [head.ljust(indent) + wrapped[0], *(" " * indent + line for line in wrapped[1:])]
 
 
 def _shown(value: Any) -> str:
@@ -103,11 +114,13 @@ def _shown(value: Any) -> str:
 
 
 def _footer(spec: CommandSpec, width: int) -> list[str]:
-    names = sorted(name for name, alias in spec.aliases.items() if not isinstance(alias, Note) and isinstance(alias, str))
+    names = sorted(
+        name for name, alias in spec.aliases.items() if isinstance(alias, str)
+    )
     if not names:
         return [""]
     told = ", ".join(f"--{name} = --{spec.aliases[name]}" for name in names)
     return ["", *textwrap.wrap(f"Also accepted: {told}; and the rest of LeRobot's spellings.", width), ""]
 
 
-__all__ = ["Alias", "help_text", "option_names"]
+__all__ = ["Alias", "help_text", "option_names", "plugin_options"]

@@ -23,7 +23,9 @@ def coerce(value: Any, annotation: Any, documented: Doc, where: str) -> Any:
     except ValueError as error:
         hint = str(error)
         wanted = readable(annotation)
-        raise InputError(f"{_shown(value)} is not {_article(wanted)}" + (f" ({hint})" if hint else ""), where=where) from None
+        raise InputError(
+            f"{_shown(value)} is not {_article(wanted)}" + (f" ({hint})" if hint else ""), where=where
+        ) from None
     misfit = documented.misfit(result)
     if misfit:
         raise InputError(misfit, where=where)
@@ -40,7 +42,9 @@ def _shown(value: Any) -> str:
 
 
 def _article(wanted: str) -> str:
-    return wanted if "|" in wanted or wanted.startswith(("text", "list", "map")) else f"{'an' if wanted[0] in 'aeio' else 'a'} {wanted}"
+    if "|" in wanted or wanted.startswith(("text", "list", "map")):
+        return wanted
+    return f"{'an' if wanted[0] in 'aeio' else 'a'} {wanted}"
 
 
 def _convert(value: Any, annotation: Any) -> Any:

@@ -14,12 +14,16 @@ class DatasetOptions:
     """Which recordings are learnt from, and how they are read."""
 
     root: Annotated[str | None, doc("folder of the data set")] = None
-    repo_id: Annotated[str | None, doc("name on the hub; also the folder below HF_LEROBOT_HOME when no root is given")] = None
+    repo_id: Annotated[
+        str | None, doc("name on the hub; also the folder below HF_LEROBOT_HOME when no root is given")
+    ] = None
     format: Annotated[str | None, doc("data set format; found out when not given")] = None
     episodes: Annotated[tuple[int, ...] | None, doc("only these episodes")] = None
     exclude_episodes: Annotated[tuple[int, ...], doc("leave these episodes out")] = ()
     eval_split: Annotated[float, doc("share of the episodes held out for the check at the end", ge=0, lt=1)] = 0.1
-    image_size: Annotated[tuple[int, int] | None, doc("height,width to decode pictures to; null keeps theirs", ge=8)] = None
+    image_size: Annotated[
+        tuple[int, int] | None, doc("height,width to decode pictures to; null keeps theirs", ge=8)
+    ] = None
     units: Annotated[
         Literal["degrees", "range_m100_100"] | None, doc("unit of the body joints, when the set does not say it")
     ] = None
@@ -43,10 +47,13 @@ class SchedulerOptions:
     """The learning rate over the run; null: the policy's own."""
 
     type: Annotated[
-        Literal["constant", "constant_with_warmup", "cosine_decay_with_warmup"] | None, doc("schedule; null: the policy's")
+        Literal["constant", "constant_with_warmup", "cosine_decay_with_warmup"] | None,
+        doc("schedule; null: the policy's"),
     ] = None
     num_warmup_steps: Annotated[int | None, doc("steps of linear rise", unit="steps", ge=0)] = None
-    num_decay_steps: Annotated[int | None, doc("steps until the lowest rate; null: the whole run", unit="steps", ge=1)] = None
+    num_decay_steps: Annotated[
+        int | None, doc("steps until the lowest rate; null: the whole run", unit="steps", ge=1)
+    ] = None
     decay_lr: Annotated[float | None, doc("lowest rate", ge=0)] = None
 
 
@@ -84,7 +91,9 @@ class TrainConfig:
     save_freq: Annotated[int, doc("steps between checkpoints; 0: only the last", unit="steps", ge=0)] = 20_000
     eval_steps: Annotated[int, doc("steps between losses on held-out episodes; 0 = never", unit="steps", ge=0)] = 0
     open_loop_samples: Annotated[int, doc("held-out frames of the check at the end; 0 = none", ge=0)] = 64
-    rename_map: Annotated[dict[str, str], doc("name in the data set -> name the policy knows")] = field(default_factory=dict)
+    rename_map: Annotated[dict[str, str], doc("name in the data set -> name the policy knows")] = field(
+        default_factory=dict
+    )
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     scheduler: SchedulerOptions = field(default_factory=SchedulerOptions)
     wandb: WandbOptions = field(default_factory=WandbOptions)

@@ -1,0 +1,104 @@
+/// What the loop leaves behind: timing histograms, the ring of cycle records, the list of states.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rl/safety.hpp"
+
+namespace rl {
+
+/// Counts of durations, ns, in bins of 1/64 of an octave: a percentile is exact to 1.6 %.
+/// One writer; readers may look at any time (each bin is whole, the set may be a few samples apart).
+class Histogram {
+ public:
+  void add(std::int64_t value) noexcept;
+  void clear() noexcept;
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::int64_t max() const noexcept { return max_.load(std::memory_order_relaxed); }
+  /// Of 0..1; 0 when empty.
+  [[nodiscard]] double quantile(double part) const noexcept;
+
+ private:
+  static constexpr unsigned kFine = 6;  // bits below the leading one
+  static constexpr std::size_t kBins = (64 - kFine) << kFine;
+  static std::size_t bin_of(std::uint64_t value) noexcept;
+  static double middle_of(std::size_t bin) noexcept;
+
+  std::array<std::atomic<std::uint32_t>, kBins> bins_{};
+  std::atomic<std::uint64_t> count_{0};
+  std::atomic<std::int64_t> max_{0};
+};
+
+/// Times are monotonic ns.
+struct CycleRecord {
+  std::int64_t cycle = 0;
+  std::int64_t deadline = 0;
+  std::int64_t woke = 0;
+  std::int64_t wrote = 0;  ///< stamped directly before the goal's write; 0: none was written
+  std::int64_t read = 0;
+  std::int64_t done = 0;
+  std::int64_t captured = 0;  ///< newest reply of this cycle
+  std::uint64_t missing = 0;  ///< bit j: joint j did not answer
+  State state = State::disarmed;
+};
+
+/// The last `capacity` cycles, written by the loop, read by anyone.
+///
+/// Invariant: record i lies in slot i mod capacity; `head_` counts finished records and is stored (release) after
+/// their words. A reader's copy of record i is whole when, after copying with acquire, head_ < i + capacity: a word of
+/// a newer record in that slot was stored after head_ had reached i + capacity, and the reader would see that.
+class RecordRing {
+ public:
+  /// `capacity` is a power of two.
+  RecordRing(std::size_t capacity, std::size_t axes);
+
+  void push(const CycleRecord& record, std::span<const double> values, std::span<const double> goal,
+            std::span<const double> requested) noexcept;
+  [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// False when the record is gone or not there yet. The spans hold `axes` elements each.
+  [[nodiscard]] bool copy(std::uint64_t index, CycleRecord& record, std::span<double> values, std::span<double> goal,
+                          std::span<double> requested) const noexcept;
+  /// Takes the memory's page faults now instead of in the loop.
+  void touch() noexcept;
+
+ private:
+  static constexpr std::size_t kHead = 9;
+  std::size_t capacity_;
+  std::size_t axes_;
+  std::size_t stride_;
+  std::vector<std::atomic<std::uint64_t>> words_;
+  alignas(64) std::atomic<std::uint64_t> head_{0};
+};
+
+struct StateEvent {
+  State state = State::disarmed;
+  Reason reason = Reason::none;
+  int joint = -1;
+  std::int64_t at = 0;
+};
+
+/// The first 1,024 changes of state: appended by the loop, `size` is stored after the entry.
+class StateLog {
+ public:
+  void push(const StateEvent& event) noexcept {
+    const std::size_t n = size_.load(std::memory_order_relaxed);
+    if (n == events_.size()) return;
+    events_[n] = event;
+    size_.store(n + 1, std::memory_order_release);
+  }
+  [[nodiscard]] std::span<const StateEvent> events() const noexcept {
+    return {events_.data(), size_.load(std::memory_order_acquire)};
+  }
+
+ private:
+  std::array<StateEvent, 1024> events_{};
+  std::atomic<std::size_t> size_{0};
+};
+
+}  // namespace rl

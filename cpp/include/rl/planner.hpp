@@ -1,0 +1,143 @@
+/// What the arm is to do next: source, blending, safety and limits composed. Everything that moves an arm goes
+/// through `plan`; there is no second way to the bus.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rl/action_queue.hpp"
+#include "rl/journal.hpp"
+#include "rl/limits.hpp"
+#include "rl/mailbox.hpp"
+#include "rl/requests.hpp"
+#include "rl/safety.hpp"
+
+namespace rl {
+
+using AxisVector = std::array<double, kMostAxes>;
+
+/// What the buses said, in the order of the action vector. `captured` 0: never heard of.
+struct Reading {
+  AxisVector values{};
+  std::array<std::int64_t, kMostAxes> captured{};
+  std::array<std::uint8_t, kMostAxes> status{};
+  std::uint64_t missing = 0;
+  bool hang_up = false;
+
+  AxisVector leader{};
+  std::array<std::int64_t, kMostAxes> leader_captured{};
+  bool leader_hang_up = false;
+};
+
+enum class SourceKind : std::uint8_t { chunks, setpoints, leader };
+
+struct PlannerAxis {
+  AxisLimits limits;
+  double soft_speed = 0;
+  double jump = 0;
+  bool zero_on_starve = false;  ///< a velocity: nothing due means stand still
+  double rest = 0;
+};
+
+struct PlannerConfig {
+  std::vector<PlannerAxis> axes;
+  std::uint64_t led = 0;  ///< bit k: axis k follows a leader (source leader)
+  SourceKind source = SourceKind::chunks;
+  QueueConfig queue;
+  SafetyConfig safety;
+  std::int64_t period = 20'000'000;
+  std::int64_t active_cycles = 0;  ///< 0: until stopped
+};
+
+/// One chunk on its way from the producer to the loop. Its memory is fixed.
+struct ChunkSlot {
+  std::int64_t observed = 0;
+  std::int64_t period = 0;
+  std::size_t rows = 0;
+  std::vector<float> values;
+};
+
+/// Numbers that people read while the loop runs: written by the loop alone.
+struct Tally {
+  std::atomic<std::uint64_t> clamped{0};
+  std::atomic<std::uint64_t> starved{0};
+  std::array<std::atomic<std::uint64_t>, kRefusals> refused{};  ///< by the producer's side and the queue's
+  std::array<std::atomic<std::uint64_t>, kMostAxes> missing{};
+};
+
+inline void count(std::atomic<std::uint64_t>& counter) noexcept { counter.fetch_add(1, std::memory_order_relaxed); }
+
+/// What the loop does at the next deadline.
+struct Plan {
+  AxisVector goal{};
+  AxisVector requested{};
+  bool write = false;
+  double torque = -1;  ///< part of the configured torque limit to be written; negative: leave it
+  Decision decision;
+  std::size_t remaining = 0;
+};
+
+class Planner {
+ public:
+  Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally);
+
+  /// The motors took torque at this pose: the goals begin here, at rest.
+  void armed(const Reading& reading, std::int64_t now) noexcept;
+  void released(bool all_off) noexcept;
+  void overrun() noexcept { overrun_ = true; }
+
+  /// What is written at `due`, from what was read by `now`.
+  Plan plan(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
+
+  [[nodiscard]] State state() const noexcept { return machine_.state(); }
+  [[nodiscard]] bool stop_pending() const noexcept { return machine_.stop_pending(); }
+  [[nodiscard]] std::int64_t active_cycles() const noexcept { return active_; }
+  [[nodiscard]] bool torque_on() const noexcept { return torque_on_; }
+  [[nodiscard]] std::size_t axes() const noexcept { return config_.axes.size(); }
+
+ private:
+  void take_chunks(std::int64_t due) noexcept;
+  bool setpoint(const Reading& reading, std::int64_t due, AxisVector& out) noexcept;
+  Events look(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
+  void look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept;
+  void look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept;
+  void look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept;
+  void move(State state, double ramp, double dt) noexcept;
+  void count_clamps(const AxisVector& wanted, double dt) noexcept;
+  [[nodiscard]] bool at_rest() const noexcept;
+
+  PlannerConfig config_;
+  Requests& requests_;
+  SpscRing<ChunkSlot>& chunks_;
+  Tally& tally_;
+  ActionQueue queue_;
+  SafetyMachine machine_;
+
+  std::array<Motion, kMostAxes> motion_{};
+  AxisVector wanted_{};    ///< the setpoint that is due
+  AxisVector previous_{};  ///< the setpoint before it
+  bool wanted_known_ = false;
+  bool previous_known_ = false;
+  bool torque_on_ = false;
+  bool arm_passed_ = false;
+  bool released_ = false;
+  bool overrun_ = false;
+  std::int64_t began_ = 0;          ///< of the armed time: the source's silence counts from here
+  std::int64_t last_due_ = 0;
+  std::int64_t covered_ = 0;        ///< last instant with an action due
+  std::int64_t overloaded_ = 0;     ///< since when
+  std::int64_t rest_progress_ = 0;  ///< last time the rest pose came nearer
+  double rest_distance_ = 0;
+  std::int64_t active_ = 0;
+  int stop_writes_ = 0;             ///< of the e-stop, after rest
+  std::int64_t torque_written_ = 0;
+  std::array<std::int64_t, 5> arrivals_{};  ///< of the last setpoints
+  std::size_t arrival_ = 0;
+  std::uint64_t illegal_seen_ = 0;
+  std::int64_t illegal_since_ = 0;
+};
+
+}  // namespace rl

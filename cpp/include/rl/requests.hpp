@@ -1,0 +1,60 @@
+/// What the other side asks of the loop: single words, never a wait.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "rl/safety.hpp"
+
+namespace rl {
+
+/// Counters and flags that the loop polls once a tick. Any thread may ask; the loop alone takes.
+/// Each is a single atomic word, so that a request is seen whole or not yet.
+class Requests {
+ public:
+  void arm() noexcept { arm_.fetch_add(1, std::memory_order_release); }
+  void stop(StopPolicy policy) noexcept {
+    policy_.store(policy, std::memory_order_relaxed);
+    stop_.fetch_add(1, std::memory_order_release);
+  }
+  void estop() noexcept { estop_.store(true, std::memory_order_release); }
+  void resume() noexcept { resume_.store(true, std::memory_order_release); }
+  void reset() noexcept { reset_.store(true, std::memory_order_release); }
+  void release() noexcept { release_.store(true, std::memory_order_release); }
+  void beat(std::int64_t now) noexcept { beat_.store(now, std::memory_order_release); }
+
+  /// An e-stop that the loop has not seen: it does not wait for its deadline then.
+  [[nodiscard]] bool urgent() const noexcept { return estop_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::int64_t last_beat() const noexcept { return beat_.load(std::memory_order_acquire); }
+  /// True once for each request. The loop only.
+  [[nodiscard]] bool take_arm() noexcept {
+    const std::uint32_t asked = arm_.load(std::memory_order_acquire);
+    if (asked == arm_taken_) return false;
+    arm_taken_ = asked;
+    return true;
+  }
+  void take(Events& events) noexcept {
+    const std::uint32_t stops = stop_.load(std::memory_order_acquire);
+    events.stop_requests = static_cast<int>(stops - stop_taken_);
+    stop_taken_ = stops;
+    events.stop_policy = policy_.load(std::memory_order_relaxed);
+    events.estop = estop_.exchange(false, std::memory_order_acq_rel);
+    events.resume = resume_.exchange(false, std::memory_order_acq_rel);
+    events.reset = reset_.exchange(false, std::memory_order_acq_rel);
+    events.release = release_.exchange(false, std::memory_order_acq_rel);
+  }
+
+ private:
+  std::atomic<std::uint32_t> arm_{0};
+  std::atomic<std::uint32_t> stop_{0};
+  std::atomic<StopPolicy> policy_{StopPolicy::rest};
+  std::atomic<bool> estop_{false};
+  std::atomic<bool> resume_{false};
+  std::atomic<bool> reset_{false};
+  std::atomic<bool> release_{false};
+  std::atomic<std::int64_t> beat_{0};
+  std::uint32_t arm_taken_ = 0;
+  std::uint32_t stop_taken_ = 0;
+};
+
+}  // namespace rl

@@ -1,0 +1,157 @@
+/// The safety state machine, pure: events of one tick in, state and duties out. No clock, no bus, no allocation.
+///
+/// One machine a robot. Priority in one tick: e-stop, fault, exit, off, hold, rest, others. FAULT and ESTOP are
+/// latched: nothing but `reset` clears them. A stop request is kept until it is carried out; while it is pending
+/// nothing arms and nothing resumes.
+#pragma once
+
+#include <cstdint>
+
+namespace rl {
+
+enum class State : std::uint8_t { disarmed, soft_start, active, hold, rest, off, fault, estop };
+constexpr int kStates = 8;
+[[nodiscard]] const char* to_string(State state) noexcept;
+
+enum class StopPolicy : std::uint8_t { rest, hold, off };
+
+enum class Reason : std::uint8_t {
+  none,
+  armed,
+  source_caught,
+  heartbeat_lost,
+  source_dead,
+  starved,
+  state_stale,
+  overload,
+  overrun,
+  illegal_setpoints,
+  motor_fault,
+  motor_mute,
+  bus_lost,
+  hang_up,
+  stop_requested,
+  second_stop,
+  duration_over,
+  no_rest_pose,
+  rest_reached,
+  rest_blocked,
+  rest_too_long,
+  estop,
+  resumed,
+  reset,
+  released,
+};
+/// One line for people.
+[[nodiscard]] const char* to_string(Reason reason) noexcept;
+
+/// ns. The numbers are the specification's.
+struct SafetyConfig {
+  std::int64_t heartbeat_timeout = 100'000'000;
+  std::int64_t hold_to_rest = 10'000'000'000;
+  std::int64_t soft_start = 1'000'000'000;
+  std::int64_t starved_to_hold = 1'000'000'000;
+  std::int64_t overload_to_fault = 1'000'000'000;
+  std::int64_t rest_at_most = 8'000'000'000;
+  std::int64_t rest_without_progress = 1'500'000'000;
+  std::int64_t blocked_hold = 1'000'000'000;
+  std::int64_t second_stop_within = 2'000'000'000;
+  StopPolicy stop_policy = StopPolicy::rest;
+  bool has_rest_pose = true;
+};
+
+/// What was asked and seen since the last tick.
+struct Events {
+  bool arm_passed = false;  ///< every check passed and every motor took torque
+  bool estop = false;
+  bool resume = false;
+  bool reset = false;
+  bool release = false;
+  int stop_requests = 0;
+  StopPolicy stop_policy = StopPolicy::rest;  ///< of the newest request
+  bool duration_over = false;
+
+  std::int64_t heartbeat_age = 0;
+  bool stream_fresh = false;  ///< what resume asks for
+  std::int64_t starved_for = 0;
+  int stale_joint = -1;
+  int mute_joint = -1;
+  int overload_joint = -1;
+  std::int64_t overload_for = 0;
+  int fault_joint = -1;
+  bool bus_lost = false;
+  bool hang_up = false;
+  bool overrun = false;
+  bool illegal_burst = false;
+
+  bool at_rest = true;          ///< the goal does not move
+  bool near_setpoint = false;   ///< within `jump`
+  bool rest_reached = false;
+  std::int64_t rest_stuck_for = 0;
+  bool torque_on = false;
+  bool released = false;  ///< the release sequence asked for has been carried out
+};
+
+struct Decision {
+  State state = State::disarmed;
+  bool entered = false;  ///< the state is new in this tick
+  Reason reason = Reason::none;
+  int joint = -1;
+  bool release_now = false;  ///< carry out the release sequence
+  bool ramp_torque = false;  ///< the torque ramp of the soft start runs (or goes on in HOLD)
+  bool ended = false;
+  int exit_code = 0;
+};
+
+class SafetyMachine {
+ public:
+  explicit SafetyMachine(const SafetyConfig& config) noexcept : config_(config) {}
+
+  Decision step(const Events& events, std::int64_t now) noexcept;
+  [[nodiscard]] State state() const noexcept { return state_; }
+  [[nodiscard]] bool stop_pending() const noexcept { return stop_pending_; }
+  /// 0..1 of the soft start's ramp.
+  [[nodiscard]] double ramp(std::int64_t now) const noexcept;
+
+ private:
+  void note_stops(const Events& events, std::int64_t now) noexcept;
+  bool step_latched(const Events& events, std::int64_t now) noexcept;
+  bool step_exit(const Events& events, std::int64_t now) noexcept;
+  bool step_off(const Events& events, std::int64_t now) noexcept;
+  bool step_hold(const Events& events, std::int64_t now) noexcept;
+  void step_rest(const Events& events, std::int64_t now) noexcept;
+  void step_forward(const Events& events, std::int64_t now) noexcept;
+  [[nodiscard]] Reason fault_cause(const Events& events, int& joint) const noexcept;
+  [[nodiscard]] Reason hold_cause(const Events& events, int& joint) const noexcept;
+  [[nodiscard]] bool moving() const noexcept {
+    return state_ == State::soft_start || state_ == State::active || state_ == State::hold || state_ == State::rest;
+  }
+  void enter(State state, Reason reason, int joint, std::int64_t now) noexcept;
+  void end(int exit_code) noexcept {
+    ended_ = true;
+    exit_code_ = exit_code;
+  }
+
+  SafetyConfig config_;
+  State state_ = State::disarmed;
+  Reason reason_ = Reason::none;
+  int joint_ = -1;
+  std::int64_t since_ = 0;        ///< of the state
+  std::int64_t ramp_began_ = 0;   ///< of the torque
+  bool ramp_done_ = true;
+  bool entered_ = false;
+  bool stop_pending_ = false;
+  bool off_pending_ = false;      ///< second request, or policy off: brake, then OFF
+  bool release_pending_ = false;
+  bool resume_pending_ = false;
+  std::int64_t resume_until_ = 0;
+  std::int64_t last_stop_ = 0;
+  std::int64_t rest_clock_ = 0;   ///< when the stop was requested or REST entered; 0: neither
+  std::int64_t gave_up_ = 0;      ///< when REST was left as blocked; 0: it was not
+  std::int64_t dead_since_ = 0;   ///< heartbeat gone while in HOLD
+  StopPolicy policy_ = StopPolicy::rest;
+  bool ended_ = false;
+  int exit_code_ = 0;
+};
+
+}  // namespace rl

@@ -1,0 +1,182 @@
+/// One chain of Feetech servos on one serial line: everything that is said to them is said here.
+///
+/// Two ways of talking. Set-up calls wait, try again and read back. The cycle (`begin_cycle`, `pump`, `expire`)
+/// never waits: the loop polls the descriptors of all chains and tells each chain when bytes or its time came.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "rl/clock.hpp"
+#include "rl/registers.hpp"
+#include "rl/reply_reader.hpp"
+#include "rl/serial_port.hpp"
+#include "rl/trouble.hpp"
+#include "rl/units.hpp"
+
+namespace rl {
+
+constexpr std::size_t kMostJoints = 64;
+
+/// The last thing known of a joint. `captured` 0: never heard of.
+struct JointState {
+  int raw = 0;
+  double value = 0;
+  std::int64_t captured = 0;
+  std::uint8_t status = 0;
+  bool fresh = false;  ///< answered in the latest cycle
+};
+
+struct ChainConfig {
+  std::string port;
+  std::string model = "sts3215";
+  std::vector<JointCalibration> joints;
+  unsigned baud = 1'000'000;
+  bool energise = true;
+};
+
+/// What the identity and state registers of one motor say.
+struct MotorFacts {
+  int model = 0;
+  int firmware = 0;  ///< major * 100 + minor
+  int min_position = 0;
+  int max_position = 0;
+  int max_torque = 1000;
+  int phase = 0;
+  int homing_offset = 0;
+  int mode = 0;
+  int torque = 0;
+  int torque_limit = 0;
+  int lock = 1;
+  int position = 0;
+  int voltage = 0;  ///< 0.1 V
+  int temperature = 0;
+  int status = 0;
+};
+
+class ServoChain {
+ public:
+  /// usage error when the model is unknown or the joints are contradictory. Opens nothing.
+  static Result<ServoChain> make(ChainConfig config);
+
+  Result<> open();
+  void adopt(SerialPort port) { port_ = std::move(port); }
+  void close() noexcept { port_.close(); }
+  [[nodiscard]] bool is_open() const noexcept { return port_.is_open(); }
+
+  [[nodiscard]] const ChainConfig& config() const noexcept { return config_; }
+  [[nodiscard]] std::size_t size() const noexcept { return config_.joints.size(); }
+  [[nodiscard]] std::span<const JointState> joints() const noexcept { return {states_.data(), size()}; }
+  [[nodiscard]] Place place(int joint) const noexcept;
+  [[nodiscard]] Error tell(const Trouble& trouble) const { return describe(trouble, place(trouble.joint)); }
+
+  // --- set-up: may wait
+
+  /// Finds out whether the adapter echoes and how long an answer takes. Changes nothing in the servos.
+  void probe() noexcept;
+  /// Model number by READ (a PING's echo is a valid answer, a READ's is not); -1 when nothing answers.
+  [[nodiscard]] int ping(std::uint8_t id) noexcept;
+  Result<int> read_register(std::uint8_t id, std::string_view name) noexcept;
+  /// Every motor answers, is the right model, holds the calibration, stands in its range. Warnings in `notes`.
+  [[nodiscard]] Trouble check(std::vector<Trouble>& notes);
+  /// Writes only what differs, reads back. Returns the number of writes.
+  Result<int> configure();
+  /// One blocking read of all positions: true when every joint answered.
+  bool read_now(std::int64_t timeout) noexcept;
+
+  /// Per motor: torque limit low, goal = measured, torque on, read back. Stops at the first motor that refuses.
+  /// `stamp` gets the time directly before the first goal left.
+  [[nodiscard]] Trouble energise(std::int64_t& stamp) noexcept;
+  /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
+  [[nodiscard]] Trouble check_quick() noexcept;
+  /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock closed.
+  /// Bit j: joint j is still energised (or does not say).
+  [[nodiscard]] std::uint64_t release() noexcept;
+  /// Torque off where it is found on: what a leader must be.
+  [[nodiscard]] std::uint64_t relax() noexcept;
+
+  // --- the cycle: never waits
+
+  /// Goals in units, one a joint. `again` or `lost` when the line did not take them.
+  IoStatus write_goals(std::span<const double> values) noexcept;
+  /// Torque limit of every joint as a part of its configured limit.
+  IoStatus write_torque_limits(double part) noexcept;
+  void begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept;
+  [[nodiscard]] bool active() const noexcept { return active_; }
+  [[nodiscard]] std::int64_t wait_until() const noexcept { return request_end_; }
+  [[nodiscard]] int descriptor() const noexcept { return port_.descriptor(); }
+  void pump(std::int64_t now) noexcept;
+  void expire(std::int64_t now) noexcept;
+  [[nodiscard]] bool lost() const noexcept { return lost_; }
+  [[nodiscard]] bool echoes() const noexcept { return echo_; }
+  [[nodiscard]] std::int64_t allowance() const noexcept { return allowance_; }
+
+ private:
+  /// Lengths that a late reply of a missed request could still carry (there is no sequence number).
+  struct Bars {
+    std::array<std::int64_t, kMostReplyBytes + 1> until{};
+  };
+
+  explicit ServoChain(ChainConfig config, const Model* model);
+
+  [[nodiscard]] std::uint8_t id_of(std::size_t joint) const noexcept {
+    return static_cast<std::uint8_t>(config_.joints[joint].id);
+  }
+  [[nodiscard]] std::int64_t wire_time(std::size_t bytes) const noexcept;
+  [[nodiscard]] std::size_t free_length(Bytes ids, std::size_t smallest, std::int64_t now) const noexcept;
+  void bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept;
+
+  // set-up
+  bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept;
+  bool exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout) noexcept;
+  bool read_bytes(std::uint8_t id, std::uint8_t address, std::span<std::uint8_t> out, int tries = 3) noexcept;
+  bool write_bytes(std::uint8_t id, std::uint8_t address, Bytes data, std::int64_t timeout) noexcept;
+  bool read_value(std::uint8_t id, const Register& reg, int& value) noexcept;
+  bool write_value(std::uint8_t id, const Register& reg, int value) noexcept;
+  bool read_facts(std::size_t joint, MotorFacts& facts) noexcept;
+  [[nodiscard]] Trouble judge(std::size_t joint, const MotorFacts& facts) const noexcept;
+  void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first, std::vector<Trouble>& notes) const;
+  [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp) noexcept;
+  Result<int> configure_joint(std::size_t joint);
+  struct Wanted {
+    const Register* reg = nullptr;
+    int value = 0;
+  };
+  [[nodiscard]] std::vector<Wanted> wanted(std::size_t joint) const;
+  int write_wanted(std::size_t joint, std::span<const Wanted> differing, Trouble& trouble);
+  Request goal_request(std::span<const int> raws, std::uint8_t address, unsigned sign_bit) const noexcept;
+
+  // the cycle
+  void ask(Bytes ids, bool sync, std::int64_t now) noexcept;
+  void settle(std::int64_t now) noexcept;
+  void next(std::int64_t now) noexcept;
+  [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
+
+  ChainConfig config_;
+  const Model* model_ = nullptr;
+  SerialPort port_;
+  ReplyReader reader_;
+  std::array<std::uint8_t, kMostIds> ids_{};
+  std::array<JointState, kMostJoints> states_{};
+  std::array<Bars, kMostJoints> bars_{};
+  std::array<std::uint8_t, kMostJoints> misses_{};
+  std::array<int, kMostJoints> torque_limits_{};
+  bool echo_ = false;
+  bool lost_ = false;
+  std::int64_t allowance_ = 5 * kMillisecond;
+
+  bool active_ = false;
+  std::int64_t request_end_ = 0;
+  std::int64_t budget_end_ = 0;
+  bool extended_ = false;
+  bool asked_all_again_ = false;
+  std::array<std::uint8_t, kMostIds> queue_{};  ///< ids to be asked singly in this cycle
+  std::size_t queue_size_ = 0;
+  std::size_t queue_next_ = 0;
+  std::size_t first_tries_ = 0;     ///< of the queue: asked for the first time in this cycle
+  std::size_t silent_turn_ = 0;     ///< which of the silent motors is asked in this cycle
+};
+
+}  // namespace rl

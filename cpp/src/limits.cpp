@@ -1,0 +1,153 @@
+#include "rl/limits.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rl {
+namespace {
+
+constexpr double kHair = 1e-9;  // rounding of sums; far below a servo step
+constexpr int kMostSteps = 100'000;
+constexpr int kHalvings = 40;
+
+/// The largest rate at which an error may shrink so that, slowed by `brake` each tick, it ends at zero exactly.
+double approach_rate(double error, double brake, double dt) noexcept {
+  const double tick = brake * dt * dt;
+  return std::min(error / dt, brake * dt / 2 * (std::sqrt(1 + 8 * error / tick) - 1));
+}
+
+/// The same for a position whose rate is slowed by `acceleration`, which itself needs time to build up:
+/// v^2/(2A) + v A/(2J) = error.
+double approach_speed(double error, const AxisLimits& limits, double dt) noexcept {
+  if (limits.jerk <= 0) return approach_rate(error, limits.acceleration, dt);
+  const double a = 0.8 * limits.acceleration;  // the rest is for the tick that notices late
+  const double lead = a * a / (2 * limits.jerk) + a * dt / 2;
+  return std::min(error / dt, std::sqrt(lead * lead + 2 * a * error) - lead);
+}
+
+/// A motion seen so that "up" is the direction of the limit in question.
+struct Upward {
+  double position, velocity, acceleration, high, speed;
+};
+
+/// Highest position reached when everything is done to stop, beginning with the next tick.
+double stop_position(Upward m, const AxisLimits& limits, double dt) noexcept {
+  for (int i = 0; i < kMostSteps && m.velocity > 0; ++i) {
+    const double least = limits.jerk > 0 ? m.acceleration - limits.jerk * dt : -limits.acceleration;
+    m.acceleration = std::max(-limits.acceleration, least);
+    m.velocity += m.acceleration * dt;
+    if (m.velocity > 0) m.position += m.velocity * dt;
+  }
+  return m.position;
+}
+
+/// An upper bound of `stop_position` without stepping: good enough far from the limit.
+double stop_bound(const Upward& m, const AxisLimits& limits, double dt) noexcept {
+  const double up = std::max(m.acceleration, 0.0);
+  double peak = m.velocity;
+  double ramp = dt;
+  if (limits.jerk > 0) {
+    ramp += (up + limits.acceleration) / limits.jerk + dt;
+    peak += up * up / (2 * limits.jerk) + up * dt;
+  }
+  peak = std::max(peak, 0.0);
+  return m.position + peak * ramp + peak * peak / (2 * limits.acceleration) + peak * dt;
+}
+
+/// Highest speed reached when the acceleration is taken away as fast as the jerk allows.
+double peak_speed(const Upward& m, const AxisLimits& limits, double dt) noexcept {
+  if (limits.jerk <= 0 || m.acceleration <= 0) return m.velocity;
+  const double step = limits.jerk * dt;
+  const double n = std::floor(m.acceleration / step);
+  return m.velocity + dt * (n * m.acceleration - step * n * (n + 1) / 2);
+}
+
+/// Whether the next tick may have this acceleration: afterwards speed and position can still be kept.
+bool allowed(const Upward& now, double acceleration, const AxisLimits& limits, double dt) noexcept {
+  Upward next = now;
+  next.acceleration = acceleration;
+  next.velocity += acceleration * dt;
+  next.position += next.velocity * dt;
+  if (peak_speed(next, limits, dt) > now.speed + kHair) return false;
+  if (next.position > now.high + kHair) return false;
+  if (next.velocity <= 0 && acceleration <= 0) return true;
+  if (stop_bound(next, limits, dt) <= now.high) return true;
+  // An upward acceleration with no upward speed yet still has to be taken away.
+  if (next.velocity <= 0) next.velocity = kHair;
+  return stop_position(next, limits, dt) <= now.high + kHair;
+}
+
+/// The largest allowed acceleration of [least, most]; `least` when none is: braking as hard as may be.
+double largest_allowed(const Upward& now, double least, double most, const AxisLimits& limits, double dt) noexcept {
+  if (allowed(now, most, limits, dt)) return most;
+  if (!allowed(now, least, limits, dt)) return least;
+  double good = least;
+  double bad = most;
+  for (int i = 0; i < kHalvings; ++i) {
+    const double middle = (good + bad) / 2;
+    (allowed(now, middle, limits, dt) ? good : bad) = middle;
+  }
+  return good;
+}
+
+/// The tick that comes closest to the wished acceleration within every limit.
+Motion advance(const Motion& now, double wish, const AxisLimits& limits, double dt) noexcept {
+  const double change = limits.jerk > 0 ? limits.jerk * dt : 2 * limits.acceleration + std::abs(now.acceleration);
+  double least = std::max(-limits.acceleration, now.acceleration - change);
+  double most = std::min(limits.acceleration, now.acceleration + change);
+  if (least > most) least = most = now.acceleration > 0 ? now.acceleration - change : now.acceleration + change;
+  // Outside the position limits (armed there) the wall moves inward with the arm.
+  const double high = std::max(limits.high, now.position);
+  const double low = std::min(limits.low, now.position);
+  const Upward up{now.position, now.velocity, now.acceleration, high, limits.speed};
+  const Upward down{-now.position, -now.velocity, -now.acceleration, -low, limits.speed};
+  const double top = largest_allowed(up, least, most, limits, dt);
+  const double bottom = -largest_allowed(down, -most, -least, limits, dt);
+  // A range too short to stop in: stopping from the present velocity comes first.
+  const double chosen = top < bottom ? (now.velocity > 0 ? top : bottom) : std::clamp(wish, bottom, top);
+  Motion next;
+  next.acceleration = chosen;
+  next.velocity = now.velocity + chosen * dt;
+  next.position = now.position + next.velocity * dt;
+  return next;
+}
+
+/// The acceleration that brings the velocity to `wanted` and lets it stay there.
+double toward_velocity(double velocity, double wanted, const AxisLimits& limits, double dt) noexcept {
+  const double error = wanted - velocity;
+  if (limits.jerk <= 0) return error / dt;
+  const double rate = approach_rate(std::abs(error), limits.jerk, dt);
+  return std::copysign(rate, error);
+}
+
+}  // namespace
+
+Motion follow(const Motion& now, double target, double previous_target, const AxisLimits& limits, double dt) noexcept {
+  if (!std::isfinite(target) || !std::isfinite(previous_target)) return brake(now, limits, dt);
+  const double aim = std::clamp(target, limits.low, limits.high);
+  const double previous = std::clamp(previous_target, limits.low, limits.high);
+  const double along = (aim - previous) / dt;
+  const double direct = (aim - now.position) / dt;
+  const double change = (direct - now.velocity) / dt;
+  // Exactly onto the target, when the target is caught: its own velocity is then the next one as well.
+  const double reach = limits.jerk > 0 ? std::min(limits.acceleration, limits.jerk * dt) : limits.acceleration;
+  if (std::abs(direct - along) <= 0.5 * reach * dt && std::abs(change) <= limits.acceleration) {
+    return advance(now, change, limits, dt);
+  }
+  const double error = previous - now.position;
+  const double bounded = std::clamp(along, -limits.speed, limits.speed);
+  const double wanted = bounded + std::copysign(approach_speed(std::abs(error), limits, dt), error);
+  const double legal = std::clamp(wanted, -limits.speed, limits.speed);
+  return advance(now, toward_velocity(now.velocity, legal, limits, dt), limits, dt);
+}
+
+Motion brake(const Motion& now, const AxisLimits& limits, double dt) noexcept {
+  return advance(now, toward_velocity(now.velocity, 0, limits, dt), limits, dt);
+}
+
+bool asks_too_much(double target, double previous, const AxisLimits& limits, double dt) noexcept {
+  if (!(target >= limits.low && target <= limits.high)) return true;
+  return !(std::abs(target - previous) <= limits.speed * dt * (1 + 1e-9));
+}
+
+}  // namespace rl

@@ -1,0 +1,243 @@
+#include "rl/planner.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rl {
+namespace {
+
+constexpr std::int64_t kStateStale = 100'000'000;  // ns: never driven on
+constexpr std::int64_t kMute = 1'000'000'000;
+constexpr std::int64_t kLost = 500'000'000;
+constexpr double kArrived = 2.0;       // units from the rest pose
+constexpr double kProgress = 0.5;      // units nearer to the rest pose that count as progress
+constexpr double kSlowest = 0.1;       // part of the speed limit where the ramp begins
+constexpr double kTorqueFrom = 0.2;    // part of the torque limit where the ramp begins
+constexpr std::int64_t kTorqueEvery = 50'000'000;
+constexpr int kStopWrites = 3;
+constexpr std::uint64_t kIllegalBurst = 50;
+constexpr std::int64_t kIllegalWindow = 1'000'000'000;
+constexpr std::int64_t kFreshWindow = 200'000'000;
+constexpr double kStill = 1e-6;  // units/s
+constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
+constexpr std::uint8_t kOverloadBit = 32;
+
+bool tracks(State state) noexcept { return state == State::soft_start || state == State::active; }
+
+}  // namespace
+
+Planner::Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally)
+    : config_(config), requests_(requests), chunks_(chunks), tally_(tally), queue_(config.queue), machine_(config.safety) {}
+
+void Planner::armed(const Reading& reading, std::int64_t now) noexcept {
+  for (std::size_t k = 0; k < axes(); ++k) motion_[k] = {reading.values[k], 0, 0};
+  torque_on_ = arm_passed_ = true;
+  previous_known_ = false;
+  began_ = covered_ = now;
+  last_due_ = torque_written_ = 0;
+  stop_writes_ = 0;
+}
+
+void Planner::released(bool all_off) noexcept {
+  released_ = true;
+  if (all_off) torque_on_ = false;
+}
+
+bool Planner::at_rest() const noexcept {
+  return std::all_of(motion_.begin(), motion_.begin() + static_cast<std::ptrdiff_t>(axes()),
+                     [](const Motion& m) { return std::abs(m.velocity) < kStill; });
+}
+
+void Planner::take_chunks(std::int64_t due) noexcept {
+  while (ChunkSlot* const slot = chunks_.oldest()) {
+    const ChunkView chunk{slot->observed, slot->period, slot->rows, {slot->values.data(), slot->rows * axes()}};
+    const Refusal refusal = queue_.push(chunk, due);
+    if (refusal != Refusal::none) {
+      count(tally_.refused[static_cast<std::size_t>(refusal)]);
+    } else {
+      arrivals_[arrival_++ % arrivals_.size()] = due;
+    }
+    chunks_.consume();
+  }
+}
+
+/// What the source wants at `due`. False when it says nothing.
+bool Planner::setpoint(const Reading& reading, std::int64_t due, AxisVector& out) noexcept {
+  if (config_.source != SourceKind::leader) return queue_.at(due, {out.data(), axes()});
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const bool led = ((config_.led >> k) & 1U) != 0;
+    if (led && reading.leader_captured[k] == 0) return false;
+    out[k] = led ? reading.leader[k] : motion_[k].position;
+  }
+  return true;
+}
+
+void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept {
+  events.hang_up = reading.hang_up;
+  std::int64_t newest = 0;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const std::int64_t age = now - reading.captured[k];
+    newest = std::max(newest, reading.captured[k]);
+    const int joint = static_cast<int>(k);
+    if (age > kStateStale && events.stale_joint < 0) events.stale_joint = joint;
+    if (age > kMute && events.mute_joint < 0) events.mute_joint = joint;
+    if ((reading.status[k] & kOverloadBit) != 0 && events.overload_joint < 0) events.overload_joint = joint;
+    if ((reading.status[k] & kFaultBits) != 0 && events.fault_joint < 0) events.fault_joint = joint;
+    if (((reading.missing >> k) & 1U) != 0) count(tally_.missing[k]);
+  }
+  events.bus_lost = now - newest > kLost;
+  if (events.overload_joint < 0) {
+    overloaded_ = 0;
+  } else if (overloaded_ == 0) {
+    overloaded_ = now;
+  }
+  events.overload_for = overloaded_ == 0 ? 0 : now - overloaded_;
+}
+
+void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept {
+  std::int64_t beat = requests_.last_beat();
+  if (config_.source == SourceKind::leader) {
+    beat = now;
+    for (std::size_t k = 0; k < axes(); ++k) {
+      if (((config_.led >> k) & 1U) != 0) beat = std::min(beat, reading.leader_captured[k]);
+    }
+  }
+  events.heartbeat_age = now - std::max(beat, began_);
+  wanted_known_ = setpoint(reading, due, wanted_);
+  if (wanted_known_) covered_ = due;
+  events.starved_for = due - covered_;
+
+  const std::int64_t oldest = arrivals_[arrival_ % arrivals_.size()];
+  const std::int64_t latest = arrivals_[(arrival_ + arrivals_.size() - 1) % arrivals_.size()];
+  const std::int64_t window = std::max(kFreshWindow, 6 * (latest - oldest) / 4);
+  const bool steady = oldest != 0 && due - oldest <= window;
+  events.stream_fresh = wanted_known_ && (config_.source != SourceKind::setpoints || steady);
+
+  std::uint64_t illegal = 0;
+  for (const Refusal r : {Refusal::not_finite, Refusal::width, Refusal::stale}) {
+    illegal += tally_.refused[static_cast<std::size_t>(r)].load(std::memory_order_relaxed);
+  }
+  if (now - illegal_since_ > kIllegalWindow) {
+    illegal_since_ = now;
+    illegal_seen_ = illegal;
+  }
+  events.illegal_burst = illegal - illegal_seen_ >= kIllegalBurst;
+
+  events.near_setpoint = wanted_known_;
+  for (std::size_t k = 0; k < axes() && events.near_setpoint; ++k) {
+    const PlannerAxis& axis = config_.axes[k];
+    const double aim = std::clamp(wanted_[k], axis.limits.low, axis.limits.high);
+    events.near_setpoint = std::abs(aim - motion_[k].position) <= axis.jump;
+  }
+}
+
+void Planner::look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept {
+  if (machine_.state() != State::rest) {
+    rest_progress_ = now;
+    rest_distance_ = HUGE_VAL;
+    return;
+  }
+  double farthest = 0;
+  double sum = 0;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const double distance = std::abs(reading.values[k] - config_.axes[k].rest);
+    farthest = std::max(farthest, distance);
+    sum += distance;
+  }
+  // Arrived by measurement, and the goal stands there too: torque goes off at rest.
+  events.rest_reached = farthest <= kArrived && at_rest();
+  if (sum < rest_distance_ - kProgress) {
+    rest_distance_ = sum;
+    rest_progress_ = now;
+  }
+  events.rest_stuck_for = now - rest_progress_;
+}
+
+Events Planner::look(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
+  Events events;
+  requests_.take(events);
+  take_chunks(due);
+  look_at_joints(reading, now, events);
+  look_at_source(reading, now, due, events);
+  look_at_rest(reading, now, events);
+  events.arm_passed = arm_passed_;
+  events.released = released_;
+  events.overrun = overrun_;
+  events.at_rest = !torque_on_ || at_rest();
+  events.torque_on = torque_on_;
+  events.duration_over = config_.active_cycles > 0 && active_ >= config_.active_cycles;
+  arm_passed_ = released_ = overrun_ = false;
+  return events;
+}
+
+/// A clamp is a setpoint that breaks a limit by itself, not a goal that still lags.
+void Planner::count_clamps(const AxisVector& wanted, double dt) noexcept {
+  bool any = false;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const double before = previous_known_ ? previous_[k] : wanted[k];
+    any = any || asks_too_much(wanted[k], before, config_.axes[k].limits, dt);
+  }
+  if (any) count(tally_.clamped);
+}
+
+void Planner::move(State state, double ramp, double dt) noexcept {
+  const double part = kSlowest + (1 - kSlowest) * ramp;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const PlannerAxis& axis = config_.axes[k];
+    AxisLimits limits = axis.limits;
+    Motion& m = motion_[k];
+    if (state == State::soft_start) limits.speed = std::min(limits.speed, axis.soft_speed) * part;
+    if (tracks(state) && wanted_known_) {
+      m = follow(m, wanted_[k], previous_known_ ? previous_[k] : wanted_[k], limits, dt);
+    } else if (state == State::rest) {
+      limits.speed = std::min(limits.speed, axis.soft_speed);
+      m = follow(m, axis.rest, axis.rest, limits, dt);
+    } else if (axis.zero_on_starve) {
+      m = follow(m, 0, 0, limits, dt);
+    } else {
+      m = brake(m, limits, dt);
+    }
+  }
+}
+
+Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
+  const Events events = look(reading, now, due);
+  Plan out;
+  out.decision = machine_.step(events, now);
+  const State state = out.decision.state;
+  const double period = static_cast<double>(config_.period) * 1e-9;
+  // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came early.
+  const double since = last_due_ == 0 ? period : static_cast<double>(due - last_due_) * 1e-9;
+  const double dt = std::clamp(since, period / 20, period);
+
+  const bool tracking = tracks(state);
+  if (tracking && wanted_known_) count_clamps(wanted_, dt);
+  if (state == State::active && !wanted_known_) count(tally_.starved);
+  // The first goal of a session is the measured pose, written once more before anything moves.
+  const bool first = events.arm_passed;
+  if (torque_on_ && !first) move(state, machine_.ramp(now), dt);
+  if (state == State::active) ++active_;
+
+  const bool silent = state == State::disarmed || state == State::off || !torque_on_;
+  const bool stopped = state == State::estop && at_rest() && stop_writes_ >= kStopWrites;
+  out.write = !silent && !stopped && !out.decision.ended;
+  if (state == State::estop && at_rest() && out.write) ++stop_writes_;
+  if (state != State::estop) stop_writes_ = 0;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    out.goal[k] = torque_on_ ? motion_[k].position : reading.values[k];
+    out.requested[k] = tracking && wanted_known_ ? wanted_[k] : out.goal[k];
+  }
+  previous_ = wanted_;
+  previous_known_ = wanted_known_;
+  last_due_ = out.write ? due : 0;
+
+  if (out.write && out.decision.ramp_torque && due - torque_written_ >= kTorqueEvery && torque_written_ >= 0) {
+    const double ramp = machine_.ramp(now);
+    out.torque = kTorqueFrom + (1 - kTorqueFrom) * ramp;
+    torque_written_ = ramp >= 1 ? -1 : due;  // -1: full torque was written
+  }
+  out.remaining = queue_.remaining(due);
+  return out;
+}
+
+}  // namespace rl

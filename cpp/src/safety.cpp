@@ -1,0 +1,302 @@
+#include "rl/safety.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace rl {
+namespace {
+
+constexpr std::int64_t kResumePatience = 2'000'000'000;  // ns a resume waits for its stream
+
+}  // namespace
+
+const char* to_string(State state) noexcept {
+  constexpr std::array<const char*, kStates> kNames = {"DISARMED", "SOFT_START", "ACTIVE", "HOLD",
+                                                       "REST",     "OFF",        "FAULT",  "ESTOP"};
+  return kNames[static_cast<std::size_t>(state)];
+}
+
+const char* to_string(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::none:
+      return "";
+    case Reason::armed:
+      return "armed";
+    case Reason::source_caught:
+      return "soft start finished";
+    case Reason::heartbeat_lost:
+      return "the source of setpoints is silent";
+    case Reason::source_dead:
+      return "the source of setpoints stayed silent";
+    case Reason::starved:
+      return "no action was due for 1 s";
+    case Reason::state_stale:
+      return "a joint's position is too old";
+    case Reason::overload:
+      return "a motor is overloaded";
+    case Reason::overrun:
+      return "the loop was held up";
+    case Reason::illegal_setpoints:
+      return "too many illegal setpoints";
+    case Reason::motor_fault:
+      return "a motor reports a fault";
+    case Reason::motor_mute:
+      return "a motor does not answer";
+    case Reason::bus_lost:
+      return "no motor answers";
+    case Reason::hang_up:
+      return "the port is gone";
+    case Reason::stop_requested:
+      return "stop requested";
+    case Reason::second_stop:
+      return "off requested";
+    case Reason::duration_over:
+      return "duration over";
+    case Reason::no_rest_pose:
+      return "stop requested; torque stays on";
+    case Reason::rest_reached:
+      return "rest pose reached";
+    case Reason::rest_blocked:
+      return "rest move blocked; will release";
+    case Reason::rest_too_long:
+      return "rest move took too long; will release";
+    case Reason::estop:
+      return "emergency stop";
+    case Reason::resumed:
+      return "resumed";
+    case Reason::reset:
+      return "reset";
+    case Reason::released:
+      return "released";
+  }
+  return "";
+}
+
+double SafetyMachine::ramp(std::int64_t now) const noexcept {
+  if (ramp_done_ || config_.soft_start <= 0) return 1;
+  return std::clamp(static_cast<double>(now - ramp_began_) / static_cast<double>(config_.soft_start), 0.0, 1.0);
+}
+
+void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t now) noexcept {
+  state_ = state;
+  reason_ = reason;
+  joint_ = joint;
+  since_ = now;
+  entered_ = true;
+  dead_since_ = 0;
+  if (state != State::hold) gave_up_ = 0;
+  if (state == State::rest && rest_clock_ == 0) rest_clock_ = now;
+  if (state == State::off) {
+    release_pending_ = true;
+    off_pending_ = false;
+    rest_clock_ = 0;
+  }
+  if (state == State::fault || state == State::estop) {  // they hold until a new request
+    stop_pending_ = off_pending_ = false;
+    rest_clock_ = 0;
+  }
+}
+
+void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept {
+  int requests = events.stop_requests;
+  const bool by_duration = events.duration_over && !stop_pending_ && requests == 0;
+  if (by_duration) {
+    stop_pending_ = true;
+    rest_clock_ = now;
+    policy_ = config_.stop_policy;
+    reason_ = Reason::duration_over;
+  }
+  if (requests == 0) return;
+  const bool again = last_stop_ != 0 && now - last_stop_ <= config_.second_stop_within;
+  last_stop_ = now;
+  if (!stop_pending_) {
+    stop_pending_ = true;
+    rest_clock_ = now;
+    policy_ = events.stop_policy;
+  } else if (events.stop_policy == StopPolicy::off) {
+    policy_ = StopPolicy::off;
+  }
+  if (again || requests > 1 || policy_ == StopPolicy::off) off_pending_ = true;
+}
+
+Reason SafetyMachine::fault_cause(const Events& events, int& joint) const noexcept {
+  if (events.hang_up) return Reason::hang_up;
+  if (events.bus_lost) return Reason::bus_lost;
+  joint = events.mute_joint;
+  if (joint >= 0) return Reason::motor_mute;
+  joint = events.fault_joint;
+  if (joint >= 0) return Reason::motor_fault;
+  joint = events.overload_joint;
+  if (joint >= 0 && events.overload_for > config_.overload_to_fault) return Reason::overload;
+  joint = -1;
+  return Reason::none;
+}
+
+Reason SafetyMachine::hold_cause(const Events& events, int& joint) const noexcept {
+  joint = events.stale_joint;
+  if (joint >= 0) return Reason::state_stale;
+  joint = events.overload_joint;
+  if (joint >= 0) return Reason::overload;
+  if (events.overrun) return Reason::overrun;
+  if (state_ == State::rest) return Reason::none;  // it needs no source
+  if (events.heartbeat_age > config_.heartbeat_timeout) return Reason::heartbeat_lost;
+  if (events.illegal_burst) return Reason::illegal_setpoints;
+  if (state_ == State::active && events.starved_for > config_.starved_to_hold) return Reason::starved;
+  return Reason::none;
+}
+
+/// E-stop and faults: the way in and the only ways out.
+bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcept {
+  if (events.estop && state_ != State::estop) {
+    enter(State::estop, Reason::estop, -1, now);
+    return true;
+  }
+  int joint = -1;
+  const Reason cause = fault_cause(events, joint);
+  if (moving() && cause != Reason::none) {
+    enter(State::fault, cause, joint, now);
+    return true;
+  }
+  if (state_ != State::fault && state_ != State::estop) return false;
+  if (events.reset && !events.estop && cause == Reason::none) {
+    enter(State::disarmed, Reason::reset, -1, now);
+    return true;
+  }
+  if (events.release || off_pending_) release_pending_ = events.torque_on;
+  const bool settled = events.at_rest || events.hang_up || events.bus_lost || !events.torque_on;
+  if (stop_pending_ && settled && !release_pending_) end(1);
+  return true;
+}
+
+/// A stop request where nothing moves.
+bool SafetyMachine::step_exit(const Events& events, std::int64_t now) noexcept {
+  if (state_ == State::disarmed && stop_pending_) {
+    if (events.torque_on) {  // left on by a reset
+      enter(State::off, Reason::stop_requested, -1, now);
+    } else {
+      end(0);
+    }
+    return true;
+  }
+  if (state_ == State::off && stop_pending_ && !release_pending_) {
+    end(events.torque_on ? 1 : 0);
+    return true;
+  }
+  return false;
+}
+
+bool SafetyMachine::step_off(const Events& events, std::int64_t now) noexcept {
+  const bool may = moving() || state_ == State::disarmed;
+  if (events.release && may && state_ != State::soft_start && state_ != State::active) {
+    enter(State::off, Reason::released, -1, now);
+    return true;
+  }
+  if (!moving() || !off_pending_) return false;
+  if (state_ != State::hold) enter(State::hold, Reason::second_stop, -1, now);  // braked first, then off
+  if (events.at_rest) enter(State::off, Reason::second_stop, -1, now);
+  return true;
+}
+
+bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
+  if (!moving()) return false;
+  int joint = -1;
+  const Reason cause = hold_cause(events, joint);
+  if (state_ != State::hold) {
+    if (cause == Reason::none) return false;
+    // A dead source does not keep a pending stop from the rest pose.
+    if (stop_pending_ && cause == Reason::heartbeat_lost) return false;
+    enter(State::hold, cause, joint, now);
+    return true;
+  }
+  const bool from_rest = gave_up_ != 0;
+  if (from_rest) {
+    if (now - gave_up_ >= config_.blocked_hold) enter(State::off, reason_, -1, now);
+    return true;
+  }
+  if (stop_pending_ && policy_ == StopPolicy::rest && config_.has_rest_pose && now - rest_clock_ > config_.rest_at_most) {
+    gave_up_ = now;
+    reason_ = Reason::rest_too_long;
+    return true;
+  }
+  const bool source_only = cause == Reason::heartbeat_lost || cause == Reason::illegal_setpoints;
+  if (cause != Reason::none && !source_only) return true;
+  if (stop_pending_) return false;  // on to the rest pose
+  if (cause == Reason::heartbeat_lost) {
+    if (dead_since_ == 0) dead_since_ = now;
+    if (now - dead_since_ > config_.hold_to_rest && config_.has_rest_pose && config_.stop_policy == StopPolicy::rest) {
+      enter(State::rest, Reason::source_dead, -1, now);
+    }
+    return true;
+  }
+  dead_since_ = 0;
+  if (resume_pending_ && events.stream_fresh && cause == Reason::none && events.at_rest) {
+    resume_pending_ = false;
+    enter(State::soft_start, Reason::resumed, -1, now);
+  }
+  return true;
+}
+
+void SafetyMachine::step_rest(const Events& events, std::int64_t now) noexcept {
+  if (stop_pending_ && moving() && state_ != State::rest) {
+    const Reason why = reason_ == Reason::duration_over ? reason_ : Reason::stop_requested;
+    if (policy_ == StopPolicy::rest && config_.has_rest_pose) {
+      enter(State::rest, why, -1, now);
+    } else {
+      if (state_ != State::hold) enter(State::hold, Reason::no_rest_pose, -1, now);
+      if (events.at_rest) end(1);  // torque stays on: not a clean end
+    }
+    return;
+  }
+  if (state_ != State::rest) return;
+  if (events.rest_reached) {
+    enter(State::off, Reason::rest_reached, -1, now);
+  } else if (events.rest_stuck_for > config_.rest_without_progress) {
+    enter(State::hold, Reason::rest_blocked, -1, now);
+    gave_up_ = now;
+  } else if (now - rest_clock_ > config_.rest_at_most) {
+    enter(State::hold, Reason::rest_too_long, -1, now);
+    gave_up_ = now;
+  }
+}
+
+void SafetyMachine::step_forward(const Events& events, std::int64_t now) noexcept {
+  if (events.arm_passed && !stop_pending_ && (state_ == State::disarmed || state_ == State::off)) {
+    ramp_began_ = now;
+    ramp_done_ = false;
+    release_pending_ = false;
+    enter(State::soft_start, Reason::armed, -1, now);
+  } else if (state_ == State::soft_start && ramp(now) >= 1 && events.near_setpoint) {
+    enter(State::active, Reason::source_caught, -1, now);
+  }
+}
+
+Decision SafetyMachine::step(const Events& events, std::int64_t now) noexcept {
+  entered_ = false;
+  if (ended_) return {state_, false, reason_, joint_, false, false, true, exit_code_};
+  if (events.released) release_pending_ = false;
+  if (events.resume) {
+    resume_pending_ = true;
+    resume_until_ = now + kResumePatience;
+  }
+  if (now > resume_until_) resume_pending_ = false;
+  note_stops(events, now);
+
+  if (!step_latched(events, now) && !step_exit(events, now) && !step_off(events, now) && !step_hold(events, now)) {
+    step_rest(events, now);
+    if (!entered_) step_forward(events, now);
+  }
+  if (!ramp_done_ && ramp(now) >= 1) ramp_done_ = true;
+
+  Decision out;
+  out.state = state_;
+  out.entered = entered_;
+  out.reason = reason_;
+  out.joint = joint_;
+  out.release_now = release_pending_;
+  out.ramp_torque = moving();
+  out.ended = ended_;
+  out.exit_code = exit_code_;
+  return out;
+}
+
+}  // namespace rl

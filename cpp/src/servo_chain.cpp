@@ -1,0 +1,500 @@
+/// Set-up: what may wait, try again and read back. The cycle is in servo_cycle.cpp.
+#include "rl/servo_chain.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace rl {
+namespace {
+
+constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;  // a flash write delays its reply by milliseconds
+constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
+constexpr std::int64_t kBarTime = 250 * kMillisecond;
+constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
+constexpr int kTries = 3;
+constexpr int kHot = 60;  // deg C: not armed above
+constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
+constexpr unsigned kMultiTurn = 1U << 4U;
+
+int word(Bytes block, std::size_t offset) noexcept {
+  return decode_word(block.subspan(offset, 2), WordOrder::little);
+}
+
+}  // namespace
+
+ServoChain::ServoChain(ChainConfig config, const Model* model) : config_(std::move(config)), model_(model) {
+  for (std::size_t i = 0; i < size(); ++i) ids_[i] = id_of(i);
+  torque_limits_.fill(1000);
+}
+
+Result<ServoChain> ServoChain::make(ChainConfig config) {
+  const Model* const model = find_model(config.model);
+  if (model == nullptr) return Error{ErrorCode::usage, "there is no servo model '" + config.model + "'"};
+  if (config.joints.empty() || config.joints.size() > kMostJoints) {
+    return Error{ErrorCode::usage, config.port + ": a chain has 1 to 64 joints"};
+  }
+  for (std::size_t i = 0; i < config.joints.size(); ++i) {
+    const JointCalibration& joint = config.joints[i];
+    if (const std::string problem = joint.problem(); !problem.empty()) {
+      return Error{ErrorCode::calibration, joint.name + " (id " + std::to_string(joint.id) + "): " + problem};
+    }
+    for (std::size_t k = 0; k < i; ++k) {
+      if (config.joints[k].id != joint.id) continue;
+      return Error{ErrorCode::usage, config.port + ": " + config.joints[k].name + " and " + joint.name +
+                                         " both have id " + std::to_string(joint.id)};
+    }
+  }
+  return ServoChain(std::move(config), model);
+}
+
+Place ServoChain::place(int joint) const noexcept {
+  Place out{config_.port, "", -1, config_.model};
+  if (joint >= 0 && std::cmp_less(joint, size())) {
+    out.joint = config_.joints[static_cast<std::size_t>(joint)].name;
+    out.id = config_.joints[static_cast<std::size_t>(joint)].id;
+  }
+  return out;
+}
+
+Result<> ServoChain::open() {
+  if (port_.is_open()) return Done{};
+  auto opened = SerialPort::open(config_.port, config_.baud);
+  if (!opened.ok()) return opened.error();
+  port_ = std::move(opened.value());
+  lost_ = false;
+  probe();
+  return Done{};
+}
+
+std::int64_t ServoChain::wire_time(std::size_t bytes) const noexcept {
+  return static_cast<std::int64_t>(bytes) * 10 * kSecond / config_.baud;
+}
+
+std::size_t ServoChain::joint_of(std::uint8_t id) const noexcept {
+  std::size_t i = 0;
+  while (i < size() && ids_[i] != id) ++i;
+  return i;
+}
+
+void ServoChain::bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept {
+  const std::size_t joint = joint_of(id);
+  if (joint < size() && length <= kMostReplyBytes) bars_[joint].until[length] = now + kBarTime;
+}
+
+/// The smallest of n ... n+7 whose late replies cannot still be under way from any of `ids`; 0 when there is none.
+std::size_t ServoChain::free_length(Bytes ids, std::size_t smallest, std::int64_t now) const noexcept {
+  for (std::size_t n = smallest; n < smallest + 8 && n <= kMostReplyBytes; ++n) {
+    const bool barred = std::any_of(ids.begin(), ids.end(), [&](std::uint8_t id) {
+      const std::size_t joint = joint_of(id);
+      return joint < size() && bars_[joint].until[n] > now;
+    });
+    if (!barred) return n;
+  }
+  return 0;
+}
+
+bool ServoChain::send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept {
+  if (request.size() == 0 || !port_.is_open() || !reader_.begin(request.bytes(), ids, length, echo)) return false;
+  IoStatus status = port_.discard_input();
+  if (status == IoStatus::ok) status = port_.write(request.bytes());
+  if (status == IoStatus::lost) lost_ = true;
+  return status == IoStatus::ok;
+}
+
+bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout) noexcept {
+  if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
+  const std::size_t bytes = request.size() + ids.size() * (length + 6);
+  const std::int64_t end = now_ns() + wire_time(bytes) + timeout;
+  std::array<std::uint8_t, 512> space;  // NOLINT(cppcoreguidelines-pro-type-member-init): read fills it
+  while (!reader_.complete()) {
+    const IoStatus ready = port_.wait_readable(end);
+    if (ready == IoStatus::lost) lost_ = true;
+    if (ready != IoStatus::ok) break;
+    std::size_t count = 0;
+    if (port_.read(space, count) == IoStatus::lost) {
+      lost_ = true;
+      break;
+    }
+    reader_.feed({space.data(), count});
+  }
+  return reader_.complete();
+}
+
+bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std::uint8_t> out, int tries) noexcept {
+  const Bytes ids{&id, 1};
+  for (int turn = 0; turn < tries && !lost_; ++turn) {
+    std::size_t length = free_length(ids, out.size(), now_ns());
+    if (length == 0) {
+      sleep_until_ns(now_ns() + kBarTime);
+      length = out.size();
+    }
+    const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
+    if (exchange(request, ids, length, kSetupTimeout)) {
+      std::copy_n(reader_.replies()[0].data.begin(), out.size(), out.begin());
+      return true;
+    }
+    bar(id, length, now_ns());
+  }
+  return false;
+}
+
+bool ServoChain::write_bytes(std::uint8_t id, std::uint8_t address, Bytes data, std::int64_t timeout) noexcept {
+  const Bytes ids{&id, 1};
+  // A status bit in the acknowledgement is not a failure of the write.
+  return exchange(encode_write(Instruction::write, id, address, data), ids, 0, timeout);
+}
+
+bool ServoChain::read_value(std::uint8_t id, const Register& reg, int& value) noexcept {
+  std::array<std::uint8_t, 2> space{};
+  if (!read_bytes(id, reg.address, {space.data(), reg.size})) return false;
+  const std::uint16_t raw = reg.size == 1 ? space[0] : decode_word(space, model_->order);
+  value = reg.sign_bit == kUnsigned ? raw : sign_magnitude_decode(raw, reg.sign_bit);
+  return true;
+}
+
+/// Written and read back: an acknowledgement may be lost, or be a late one of an earlier write.
+bool ServoChain::write_value(std::uint8_t id, const Register& reg, int value) noexcept {
+  const auto raw = reg.sign_bit == kUnsigned ? static_cast<std::uint16_t>(value)
+                                             : sign_magnitude_encode(value, reg.sign_bit);
+  const auto both = encode_word(raw, model_->order);
+  const std::array<std::uint8_t, 1> one = {static_cast<std::uint8_t>(raw & 0xFFU)};
+  for (int turn = 0; turn < kTries && !lost_; ++turn) {
+    write_bytes(id, reg.address, reg.size == 1 ? Bytes(one) : Bytes(both), kSetupTimeout);
+    int kept = 0;
+    if (read_value(id, reg, kept) && kept == value) return true;
+  }
+  return false;
+}
+
+void ServoChain::probe() noexcept {
+  constexpr int kProbes = 9;
+  std::array<std::int64_t, kProbes> spent{};
+  std::size_t measured = 0;
+  for (int i = 0; i < kProbes && !lost_; ++i) {
+    const std::uint8_t id = ids_[static_cast<std::size_t>(i) % size()];
+    const Request request = encode_read(id, at::kId, 1);
+    const std::int64_t began = now_ns();
+    // Length 1 to each motor in turn; a motor that is silent here is found by `check`.
+    if (!send(request, {&id, 1}, 1, EchoMode::probe)) return;
+    std::array<std::uint8_t, 512> space;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+    while (!reader_.complete() && port_.wait_readable(began + kSetupTimeout) == IoStatus::ok) {
+      std::size_t count = 0;
+      if (port_.read(space, count) == IoStatus::lost) break;
+      reader_.feed({space.data(), count});
+    }
+    echo_ = echo_ || reader_.echo_seen();
+    if (reader_.complete()) {
+      spent[measured++] = std::max<std::int64_t>(0, now_ns() - began - wire_time(15));
+    } else {
+      bar(id, 1, now_ns());
+      if (measured == 0 && i >= 2) return;  // nobody there: do not wait for all of them
+    }
+  }
+  if (measured == 0) return;
+  const auto middle_of = [&] {
+    std::nth_element(spent.begin(), spent.begin() + measured / 2, spent.begin() + measured);
+    return spent[measured / 2];
+  };
+  const std::int64_t median = middle_of();
+  for (std::size_t i = 0; i < measured; ++i) spent[i] = std::abs(spent[i] - median);
+  allowance_ = std::clamp(median + 4 * middle_of(), 2 * kMillisecond, 20 * kMillisecond);
+}
+
+int ServoChain::ping(std::uint8_t id) noexcept {
+  std::array<std::uint8_t, 2> space{};
+  if (!read_bytes(id, at::kModel, space)) return -1;
+  return decode_word(space, model_->order);
+}
+
+Result<int> ServoChain::read_register(std::uint8_t id, std::string_view name) noexcept {
+  const Register* const reg = model_->find(name);
+  if (reg == nullptr) {
+    return Error{ErrorCode::usage, config_.model + " has no register '" + std::string(name) + "'"};
+  }
+  int value = 0;
+  if (read_value(id, *reg, value)) return value;
+  if (lost_) return tell({TroubleKind::lost, -1, 0, 0, {}});
+  const std::size_t joint = joint_of(id);
+  if (joint < size()) return tell({TroubleKind::silent, static_cast<int>(joint), 0, 0, {}});
+  return Error{ErrorCode::timeout, "id " + std::to_string(id) + " does not answer on " + config_.port};
+}
+
+/// Four reads of documented, unbroken blocks. On SCS the missing registers keep their defaults.
+bool ServoChain::read_facts(std::size_t joint, MotorFacts& facts) noexcept {
+  std::array<std::uint8_t, 33> space{};
+  const std::uint8_t id = ids_[joint];
+  if (!read_bytes(id, 0, {space.data(), 5})) return false;
+  facts.firmware = space[0] * 100 + space[1];
+  facts.model = decode_word({space.data() + 3, 2}, model_->order);
+  if (model_->order == WordOrder::big) return true;
+  if (!read_bytes(id, at::kReturnDelay, {space.data(), 27})) return false;
+  facts.min_position = word(space, at::kMinPosition - at::kReturnDelay);
+  facts.max_position = word(space, at::kMaxPosition - at::kReturnDelay);
+  facts.max_torque = word(space, at::kMaxTorque - at::kReturnDelay);
+  facts.phase = space[at::kPhase - at::kReturnDelay];
+  facts.homing_offset =
+      sign_magnitude_decode(static_cast<std::uint16_t>(word(space, at::kHomingOffset - at::kReturnDelay)), kOffsetSign);
+  facts.mode = space[at::kMode - at::kReturnDelay];
+  if (!read_bytes(id, at::kTorqueEnable, {space.data(), 10})) return false;
+  facts.torque = space[0];
+  facts.torque_limit = word(space, at::kTorqueLimit - at::kTorqueEnable);
+  if (!read_bytes(id, model_->lock, {space.data(), 1})) return false;
+  facts.lock = space[0];
+  if (!read_bytes(id, at::kPresentPosition, {space.data(), 11})) return false;
+  facts.position = sign_magnitude_decode(static_cast<std::uint16_t>(word(space, 0)), kPositionSign);
+  facts.voltage = space[6];
+  facts.temperature = space[7];
+  facts.status = space[9];
+  return true;
+}
+
+Trouble ServoChain::judge(std::size_t joint, const MotorFacts& facts) const noexcept {
+  const JointCalibration& want = config_.joints[joint];
+  const int j = static_cast<int>(joint);
+  if (facts.model != model_->number) return {TroubleKind::wrong_model, j, facts.model, model_->number, {}};
+  if (model_->order == WordOrder::big) return {};
+  if (facts.homing_offset != want.homing_offset) {
+    return {TroubleKind::calibration, j, facts.homing_offset, want.homing_offset, "Homing_Offset"};
+  }
+  if (facts.min_position != want.range_min) {
+    return {TroubleKind::calibration, j, facts.min_position, want.range_min, "Min_Position_Limit"};
+  }
+  if (facts.max_position != want.range_max) {
+    return {TroubleKind::calibration, j, facts.max_position, want.range_max, "Max_Position_Limit"};
+  }
+  if (facts.mode != 0) return {TroubleKind::mode, j, facts.mode, 0, {}};
+  if ((static_cast<unsigned>(facts.phase) & kMultiTurn) != 0) return {TroubleKind::multi_turn, j, 0, 0, {}};
+  if (!config_.energise) return {};  // a leader is moved by hand: it may stand anywhere
+  const int slack = (want.range_max - want.range_min) * 3 / 100;
+  if (facts.position < want.range_min - slack || facts.position > want.range_max + slack) {
+    return {TroubleKind::outside, j, facts.position, 0, {}};
+  }
+  if (facts.status != 0) return {TroubleKind::status_bits, j, facts.status, 0, {}};
+  if (facts.temperature >= kHot) return {TroubleKind::hot, j, facts.temperature, 0, {}};
+  return {};
+}
+
+void ServoChain::note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first,
+                      std::vector<Trouble>& notes) const {
+  const int j = static_cast<int>(joint);
+  if (facts.firmware != first.firmware) notes.push_back({TroubleKind::firmware, j, facts.firmware, first.firmware, {}});
+  if (facts.lock == 0) notes.push_back({TroubleKind::lock_open, j, 0, 0, {}});
+  if (facts.torque == 1) notes.push_back({TroubleKind::torque_on, j, 0, 0, {}});
+}
+
+Trouble ServoChain::check(std::vector<Trouble>& notes) {
+  MotorFacts first;
+  std::size_t silent = 0;
+  Trouble worst;
+  for (std::size_t i = 0; i < size(); ++i) {
+    MotorFacts facts;
+    if (!read_facts(i, facts)) {
+      if (lost_) return {TroubleKind::lost, static_cast<int>(i), 0, 0, {}};
+      if (worst.kind != TroubleKind::silent) worst = {TroubleKind::silent, static_cast<int>(i), 0, 0, {}};
+      ++silent;
+      continue;
+    }
+    if (i == silent) first = facts;
+    torque_limits_[i] = facts.max_torque > 0 ? facts.max_torque : 1000;
+    // A motor that is missing outranks a register that differs.
+    if (const Trouble trouble = judge(i, facts); !trouble.none() && worst.none()) worst = trouble;
+    note(i, facts, first, notes);
+  }
+  if (silent == size()) return {TroubleKind::all_silent, 0, 0, 0, {}};
+  return worst;
+}
+
+Trouble ServoChain::check_quick() noexcept {
+  for (std::size_t i = 0; i < size(); ++i) {
+    MotorFacts facts;
+    if (!read_facts(i, facts)) {
+      return {lost_ ? TroubleKind::lost : TroubleKind::silent, static_cast<int>(i), 0, 0, {}};
+    }
+    torque_limits_[i] = facts.max_torque > 0 ? facts.max_torque : 1000;
+    if (const Trouble trouble = judge(i, facts); !trouble.none()) return trouble;
+  }
+  return {};
+}
+
+std::vector<ServoChain::Wanted> ServoChain::wanted(std::size_t joint) const {
+  const JointCalibration& calibration = config_.joints[joint];
+  std::vector<Wanted> out;
+  const auto want = [&](std::string_view name, int value) {
+    const Register* const reg = model_->find(name);
+    if (reg != nullptr) out.push_back({reg, value});
+  };
+  want("Homing_Offset", calibration.homing_offset);
+  want("Min_Position_Limit", calibration.range_min);
+  want("Max_Position_Limit", calibration.range_max);
+  for (const Setting& setting : arm_settings()) {
+    if (setting.follower_only && !config_.energise) continue;
+    if (setting.gripper_only && calibration.mode != UnitMode::range_0_100) continue;
+    want(setting.name, setting.value);
+  }
+  return out;
+}
+
+int ServoChain::write_wanted(std::size_t joint, std::span<const Wanted> differing, Trouble& trouble) {
+  const std::uint8_t id = ids_[joint];
+  const Register lock{"Lock", model_->lock, 1, kUnsigned, true};
+  const bool stored = std::any_of(differing.begin(), differing.end(), [](const Wanted& w) {
+    return w.reg->address < at::kFirstRam || w.reg->address >= at::kFirstFactory;
+  });
+  int writes = 0;
+  if (stored && !write_value(id, lock, 0)) trouble = {TroubleKind::not_written, static_cast<int>(joint), 1, 0, "Lock"};
+  for (const Wanted& w : differing) {
+    if (!trouble.none()) break;
+    ++writes;
+    if (write_value(id, *w.reg, w.value)) continue;
+    int kept = 0;
+    read_value(id, *w.reg, kept);
+    trouble = {TroubleKind::not_written, static_cast<int>(joint), kept, w.value, w.reg->name};
+  }
+  // Closed again whatever happened above.
+  if (stored && !write_value(id, lock, 1) && trouble.none()) {
+    trouble = {TroubleKind::not_written, static_cast<int>(joint), 0, 1, "Lock"};
+  }
+  return writes;
+}
+
+Result<int> ServoChain::configure_joint(std::size_t joint) {
+  const std::uint8_t id = ids_[joint];
+  const int j = static_cast<int>(joint);
+  std::vector<Wanted> differing;
+  const auto silent = [&] { return tell({lost_ ? TroubleKind::lost : TroubleKind::silent, j, 0, 0, {}}); };
+  for (const Wanted& w : wanted(joint)) {
+    int held = 0;
+    if (!read_value(id, *w.reg, held)) return silent();
+    if (held != w.value) differing.push_back(w);
+  }
+  int phase = 0;
+  const Register* const phase_register = model_->find("Phase");
+  if (!read_value(id, *phase_register, phase)) return silent();
+  if ((static_cast<unsigned>(phase) & kMultiTurn) != 0) {
+    differing.push_back({phase_register, static_cast<int>(static_cast<unsigned>(phase) & ~kMultiTurn)});
+  }
+  int lock = 1;
+  const Register lock_register{"Lock", model_->lock, 1, kUnsigned, true};
+  if (!read_value(id, lock_register, lock)) return silent();
+  if (differing.empty() && lock == 1) return 0;
+
+  int torque = 0;
+  if (!read_value(id, *model_->find("Torque_Enable"), torque)) return silent();
+  if (torque != 0 && !differing.empty()) {
+    return Error{ErrorCode::usage, config_.joints[joint].name + " (id " + std::to_string(id) + ") on " + config_.port +
+                                       " stands energised and its registers differ; lay the arm down, switch it off "
+                                       "and on, and try again"};
+  }
+  Trouble trouble;
+  int writes = write_wanted(joint, differing, trouble);
+  if (trouble.none() && lock == 0) {
+    ++writes;
+    if (!write_value(id, lock_register, 1)) trouble = {TroubleKind::not_written, j, 0, 1, "Lock"};
+  }
+  if (!trouble.none()) return lost_ ? tell({TroubleKind::lost, j, 0, 0, {}}) : tell(trouble);
+  return writes;
+}
+
+Result<int> ServoChain::configure() {
+  int writes = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    const auto one = configure_joint(i);
+    if (!one.ok()) return one.error();
+    writes += one.value();
+  }
+  return writes;
+}
+
+bool ServoChain::read_now(std::int64_t timeout) noexcept {
+  const std::int64_t end = now_ns() + timeout;
+  for (JointState& state : states_) state.fresh = false;
+  begin_cycle(now_ns(), end);
+  while (active()) {
+    const IoStatus ready = port_.wait_readable(wait_until());
+    if (ready == IoStatus::lost) {
+      lost_ = true;
+      active_ = false;
+    } else if (ready == IoStatus::ok) {
+      pump(now_ns());
+    } else {
+      expire(now_ns());
+    }
+  }
+  return std::all_of(states_.begin(), states_.begin() + static_cast<std::ptrdiff_t>(size()),
+                     [](const JointState& s) { return s.fresh; });
+}
+
+Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp) noexcept {
+  const std::uint8_t id = ids_[joint];
+  const int j = static_cast<int>(joint);
+  const Register* const torque = model_->find("Torque_Enable");
+  const Register* const goal = model_->find("Goal_Position");
+  const Register* const limit = model_->find("Torque_Limit");
+  const Register* const position = model_->find("Present_Position");
+  int energised = 0;
+  int measured = 0;
+  if (!read_value(id, *torque, energised)) return {TroubleKind::silent, j, 0, 0, {}};
+  // Found on: taken over with the torque limit that it has, or it would sag.
+  if (energised == 0 && limit != nullptr && !write_value(id, *limit, torque_limits_[joint] * kTorqueStart / 100)) {
+    return {TroubleKind::not_written, j, 0, torque_limits_[joint] * kTorqueStart / 100, limit->name};
+  }
+  if (!read_value(id, *position, measured)) return {TroubleKind::silent, j, 0, 0, {}};
+  if (stamp == 0) stamp = now_ns();
+  if (!write_value(id, *goal, measured)) return {TroubleKind::goal_refused, j, 0, measured, goal->name};
+  if (energised != 1 && !write_value(id, *torque, 1)) return {TroubleKind::not_energised, j, 0, 1, {}};
+  JointState& state = states_[joint];
+  state.raw = measured;
+  state.value = config_.joints[joint].to_unit(measured);
+  state.captured = now_ns();
+  return {};
+}
+
+Trouble ServoChain::energise(std::int64_t& stamp) noexcept {
+  if (!config_.energise) return {};
+  for (std::size_t i = 0; i < size(); ++i) {
+    const Trouble trouble = energise_joint(i, stamp);
+    if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
+  }
+  return {};
+}
+
+std::uint64_t ServoChain::release() noexcept {
+  const std::array<std::uint8_t, 1> off = {0};
+  const std::array<std::uint8_t, 1> closed = {1};
+  // From the wrist inwards, the gripper last: a held object falls last.
+  const auto one = [&](std::size_t joint) {
+    for (int turn = 0; turn < kTries; ++turn) {
+      if (write_bytes(ids_[joint], at::kTorqueEnable, off, kReleaseTimeout)) return;
+    }
+  };
+  const auto gripper = [&](std::size_t i) { return config_.joints[i].mode == UnitMode::range_0_100; };
+  for (std::size_t i = size(); i-- > 0;) {
+    if (!gripper(i)) one(i);
+  }
+  for (std::size_t i = size(); i-- > 0;) {
+    if (gripper(i)) one(i);
+  }
+  const std::array<std::uint8_t, kMostIds> zeros{};
+  const Request all = encode_sync_write(at::kTorqueEnable, 1, {ids_.data(), size()}, {zeros.data(), size()});
+  if (port_.is_open() && port_.write(all.bytes()) == IoStatus::lost) lost_ = true;
+  std::uint64_t held = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    std::array<std::uint8_t, 1> torque = {1};
+    if (!read_bytes(ids_[i], at::kTorqueEnable, torque) || torque[0] != 0) held |= 1ULL << i;
+    write_bytes(ids_[i], model_->lock, closed, kReleaseTimeout);
+  }
+  return held;
+}
+
+std::uint64_t ServoChain::relax() noexcept {
+  const Register* const torque = model_->find("Torque_Enable");
+  std::uint64_t held = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    int energised = 0;
+    if (read_value(ids_[i], *torque, energised) && energised == 0) continue;
+    if (!write_value(ids_[i], *torque, 0)) held |= 1ULL << i;
+  }
+  return held;
+}
+
+}  // namespace rl

@@ -1,0 +1,100 @@
+"""One chain of six servos with its calibration, real or emulated: what follower and leader share."""
+
+from typing import Any, Literal
+
+from rl.api import Feature, InputError
+from rl.plugins.so101 import JOINTS, NAMES, calibration
+from rl.plugins.so101.config import LeaderConfig, So101Config
+
+SPANS = (220.0, 200.0, 193.6, 190.0, 320.0)  # degrees between the mechanical stops, until a calibration says it
+DEGREES_A_STEP = 360 / 4095  # LeRobot's degrees
+
+
+def feature(name: str, kind: Literal["state", "action"], units: str) -> Feature:
+    """The arm's state or action: five body joints and the gripper."""
+    return Feature(name, kind, (6,), unit=(units,) * 5 + ("percent",), names=NAMES)
+
+
+class Arm:
+    """The bus of one arm. Nothing is opened before `connect`.
+
+    `calibration` (joint -> calibration.Joint) and `bus` are known after it, `notes` are lines for a person.
+    """
+
+    def __init__(self, config: So101Config | LeaderConfig, *, leader: bool) -> None:
+        self.config, self.leader = config, leader
+        self.simulated = config.port == "sim"
+        self.calibration: calibration.Calibration = {}
+        self.bus: Any = None
+        self.emulator: Any = None
+        self.notes: list[str] = []
+
+    def connect(self) -> None:
+        """Errors: InputError without port or calibration; rl._core.CoreError naming port, joint and id."""
+        if self.bus is not None:
+            return
+        option = "teleop" if self.leader else "robot"
+        if not self.config.port:
+            raise InputError("no port is given", where=option, todo=f"use --{option}.port /dev/ttyACM0, or sim")
+        from rl import _core  # only an arm that is used pays for the core
+
+        if self.simulated:
+            joints, port = self._emulate(_core), self.emulator.port
+        else:
+            joints, port = self._joints(_core, option), self.config.port
+        bus = _core.ServoBus(port, "sts3215", joints, energise=not self.leader)
+        self.bus = bus
+        bus.open()
+        if self.config.write_calibration and not self.simulated:
+            self.notes.append(f"{option}: {bus.configure()} registers written")
+        self.notes += [f"{option}: {warning}" for warning in bus.check()]
+        bus.configure()
+
+    def _emulate(self, core: Any) -> Any:
+        kind = "so101-leader" if self.leader else "so101-follower"
+        self.emulator = core.Emulator(kind, wave=self.leader and getattr(self.config, "wave", False))
+        joints = self.emulator.calibration(self.config.units)
+        self.calibration = {
+            j.name: calibration.Joint(j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max) for j in joints
+        }
+        what = "leader" if self.leader else "arm"
+        self.notes.append(f"port sim: an emulated {what} at {self.emulator.port}, with the emulator's own calibration")
+        return joints
+
+    def _joints(self, core: Any, option: str) -> Any:
+        role: calibration.Role = "teleoperators" if self.leader else "robots"
+        path = calibration.find(role, self.config.id, self.config.calibration_dir, option)
+        self.calibration = calibration.read(path)
+        self.notes.append(f"{option}: calibration {path}")
+        modes = dict.fromkeys(JOINTS, self.config.units) | {"gripper": "range_0_100"}
+        found = self.calibration
+        return [
+            core.JointCalibration(
+                name,
+                found[name].id,
+                found[name].drive_mode,
+                found[name].homing_offset,
+                found[name].range_min,
+                found[name].range_max,
+                modes[name],
+            )
+            for name in JOINTS
+        ]
+
+    def spans(self) -> tuple[float, ...]:
+        """Degrees that each body joint may turn through: of the calibration, before `connect` of the drawing."""
+        if not self.calibration:
+            return SPANS
+        return tuple((self.calibration[j].range_max - self.calibration[j].range_min) * DEGREES_A_STEP for j in JOINTS[:5])
+
+    def fingerprint(self) -> str:
+        return calibration.fingerprint(self.calibration) if self.calibration else ""
+
+    def close(self) -> None:
+        """Releases the port; may be called twice."""
+        if self.bus is not None:
+            self.bus.close()
+            self.bus = None
+        if self.emulator is not None:
+            self.emulator.close()
+            self.emulator = None

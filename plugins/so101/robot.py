@@ -1,0 +1,103 @@
+"""The SO-101 follower. Everything that moves it is in the core; this says what the core should drive."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from rl.api import RlError
+from rl.api.protocols import Array, Axis, Snapshot
+from rl.plugins.so101 import NAMES
+from rl.plugins.so101.arm import Arm, feature
+from rl.plugins.so101.config import So101Config
+
+POLICY_SPEED, LEADER_SPEED, GRIPPER_SPEED = 240.0, 300.0, 350.0  # deg/s, deg/s, %/s: below the servo's own no-load speed
+ACCELERATION, JERK = 4_000.0, 100_000.0  # deg/s^2, deg/s^3; recorded teleoperation stays below at p99
+MARGIN = 0.01  # of the range, at each end
+
+
+class So101:
+    """Six joints over one bus of the core. Features are known before connecting; `axes` follow the calibration."""
+
+    def __init__(self, config: So101Config) -> None:  # touches no hardware
+        self.config = config
+        self.state = feature("observation.state", "state", config.units)
+        self.action = feature("action", "action", config.units)
+        self._arm = Arm(config, leader=False)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Limits for policies and recordings."""
+        return self._axes(POLICY_SPEED)
+
+    @property
+    def leader_axes(self) -> tuple[Axis, ...]:
+        """Limits while a person leads: faster."""
+        return self._axes(LEADER_SPEED)
+
+    @property
+    def simulated(self) -> bool:
+        return self._arm.simulated
+
+    @property
+    def emulator(self) -> Any:
+        """The emulated arm of port sim, None otherwise or before `connect`."""
+        return self._arm.emulator
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the connection."""
+        return tuple(self._arm.notes)
+
+    def connect(self) -> None:
+        self._arm.connect()
+
+    def core(self) -> list[tuple[slice, Any]]:
+        return [(slice(0, 6), self._connected())]
+
+    def snapshot(self) -> Snapshot:
+        import numpy as np
+
+        values, captured, age, faults = self._connected().read()
+        return Snapshot(values.astype(np.float32), captured, age.astype(np.float32), tuple(faults))
+
+    def command(self, values: Array, at: int) -> Array:
+        raise RlError("the arm is moved by the core's loop only", where="so101", todo="run it in a session")
+
+    def stop(self, policy: Literal["hold", "rest", "off"]) -> None:
+        """Nothing is energised outside the core's loop, which carries the policy out; so there is nothing to do."""
+
+    def close(self) -> None:
+        self._arm.close()
+
+    def fingerprint(self) -> str:
+        return self._arm.fingerprint()
+
+    def rest_pose(self) -> Any:
+        """(6,) from the configuration, or the emulator's; None for a real arm that has none."""
+        import numpy as np
+
+        if self.config.rest_pose is not None:
+            return np.asarray(self.config.rest_pose, np.float64)
+        emulator = self._arm.emulator
+        return None if emulator is None else emulator.rest_pose(self.config.units)
+
+    def cameras(self) -> Mapping[str, Any]:
+        return self.config.cameras
+
+    def _connected(self) -> Any:
+        if self._arm.bus is None:
+            raise RlError("not connected", where="so101", todo="call connect first")
+        return self._arm.bus
+
+    def _axes(self, usual: float) -> tuple[Axis, ...]:
+        speed = self.config.max_speed or usual
+        axes = []
+        for at, (name, span) in enumerate(zip(NAMES[:5], self._arm.spans(), strict=True)):
+            degrees = self.config.units == "degrees"
+            unit = 1.0 if degrees else 200.0 / span  # of the axis for one degree
+            edge = span / 2 * (1 - 2 * MARGIN) if degrees else 100 * (1 - 2 * MARGIN)
+            if name.startswith("wrist_roll"):  # turns all the way round: no stop to keep away from
+                edge = (span / 2 - 1) * unit
+            axes.append(Axis(NAMES[at], self.config.units, -edge, edge, speed * unit, ACCELERATION * unit, max_jerk=JERK * unit))
+        gripper = min(GRIPPER_SPEED, speed * GRIPPER_SPEED / usual)
+        axes.append(Axis(NAMES[5], "percent", 1.0, 99.0, gripper, ACCELERATION, max_jerk=JERK))
+        return tuple(axes)

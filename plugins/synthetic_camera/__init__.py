@@ -1,0 +1,17 @@
+"""A camera that draws its picture: a moving scene that shows time and, when it is told, the robot's pose."""
+
+from rl.api import CameraSpec, hookimpl
+
+RL_API = 1
+
+
+@hookimpl
+def rl_cameras():
+    return [
+        CameraSpec(
+            name="synthetic",
+            summary="a drawn, moving scene; no hardware",
+            target="rl.plugins.synthetic_camera.camera:SyntheticCamera",
+            config="rl.plugins.synthetic_camera.config:SyntheticCameraConfig",
+        )
+    ]

@@ -1,0 +1,157 @@
+"""`rl doctor`: what this machine has, each check on its own; nothing optional is imported unguarded."""
+
+from __future__ import annotations
+
+import glob
+import grp
+import importlib.util
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+from rl.config import doc
+from rl.config.command_line import CommandSpec, Resolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """What `rl doctor` prints."""
+
+    json: Annotated[bool, doc("print JSON")] = False
+
+
+SPEC = CommandSpec(name="doctor", tree=DoctorConfig, summary="Check this machine and say what is missing and how to get it.")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `bad`: something that a user of the base install needs is broken."""
+
+    mark: str  # "ok", "warn", "FAIL", "-"
+    what: str
+    todo: str = ""
+
+
+def run(resolved: Resolved) -> int:
+    """Print every check. Exit code 1 when one failed."""
+    findings = [finding for check in CHECKS for finding in _guarded(check)]
+    if resolved.config.json:
+        import dataclasses
+        import json
+
+        print(json.dumps([dataclasses.asdict(f) for f in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{finding.mark:5} {finding.what}" + (f"; {finding.todo}" if finding.todo else ""))
+    return 1 if any(f.mark == "FAIL" for f in findings) else 0
+
+
+def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001  a broken machine is what this command is for
+        return [Finding("FAIL", f"{check.__name__.strip('_')}: {type(error).__name__}: {error}")]
+
+
+def _python() -> list[Finding]:
+    from rl import __version__
+
+    found = Finding("ok", f"rl {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    return [found] if sys.version_info >= (3, 10) else [Finding("FAIL", found.what, "Python 3.10 or newer is needed")]
+
+
+def _core() -> list[Finding]:
+    if importlib.util.find_spec("rl._core") is None:
+        mark = "FAIL" if sys.platform == "linux" else "-"
+        return [Finding(mark, "the real-time core is not there", "it is built on Linux; training and export work without it")]
+    import rl._core
+
+    return [Finding("ok", f"real-time core {Path(rl._core.__file__).name}")]
+
+
+def _extras() -> list[Finding]:
+    wanted = {
+        "numpy": "", "onnxruntime": "deploy", "cv2": "camera", "av": "record", "pyarrow": "record", "torch": "train",
+        "tensorboard": "train", "onnx": "export", "onnxscript": "export", "transformers": "vla", "mujoco": "sim",
+    }  # fmt: skip
+    names = {"cv2": "opencv-python-headless"}
+    found = []
+    for module, extra in wanted.items():
+        if importlib.util.find_spec(module) is None:
+            found.append(Finding("-", f"{module} is not installed", f'pip install "rl-toolkit[{extra}]"'))
+            continue
+        try:
+            version = metadata.version(names.get(module, module))
+        except metadata.PackageNotFoundError:
+            version = "of an unknown distribution"
+        found.append(Finding("ok", f"{module} {version}"))
+    both = [d for d in ("onnxruntime", "onnxruntime-gpu") if _installed(d)]
+    if len(both) == 2:
+        found.append(Finding("FAIL", "onnxruntime and onnxruntime-gpu are both installed", "uninstall one: they share files"))
+    return found
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _plugins() -> list[Finding]:
+    from rl.registry import registry
+
+    found = registry()
+    broken = [Finding("warn", f"plugin {source} is broken: {cause}") for source, cause in found.broken.items()]
+    return [Finding("ok", f"{len(found.loaded)} plugins"), *broken]
+
+
+def _ports() -> list[Finding]:
+    ports = sorted(glob.glob("/dev/ttyACM*") + glob.glob("/dev/ttyUSB*"))
+    if not ports:
+        return [Finding("-", "no serial port of an arm (ttyACM*, ttyUSB*)", "--robot.port sim needs none")]
+    found = []
+    for port in ports:
+        if os.access(port, os.R_OK | os.W_OK):
+            found.append(Finding("ok", f"{port} can be opened"))
+        else:
+            group = grp.getgrgid(os.stat(port).st_gid).gr_name
+            found.append(Finding("warn", f"{port}: no permission", f"sudo usermod -aG {group} $USER, then log in again"))
+    return found
+
+
+def _realtime() -> list[Finding]:
+    priority, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    memory, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    found = []
+    if priority > 0 or priority == -1 or os.geteuid() == 0:
+        found.append(Finding("ok", "real-time priority may be asked for"))
+    else:
+        how = "add '@realtime - rtprio 95' to /etc/security/limits.d, join the group, log in again"
+        found.append(Finding("warn", "no real-time priority: under load goals may be late by milliseconds", how))
+    if memory not in (-1,) and memory < 64 << 20 and os.geteuid() != 0:
+        found.append(Finding("warn", "memory cannot be locked", "add '@realtime - memlock unlimited' there too"))
+    return found
+
+
+def _gpu() -> list[Finding]:
+    if shutil.which("nvidia-smi") is None:
+        return [Finding("-", "no NVIDIA driver: training runs on the CPU")]
+    return [Finding("ok", "NVIDIA driver found")]
+
+
+def _disk() -> list[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    mark = "ok" if free > 5 else "warn"
+    return [Finding(mark, f"{free:.0f} GB free here", "" if free > 5 else "recordings and checkpoints need room")]
+
+
+CHECKS = (_python, _core, _extras, _plugins, _ports, _realtime, _gpu, _disk)

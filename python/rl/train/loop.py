@@ -1,0 +1,70 @@
+"""Training, from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from rl.api.errors import InputError
+from rl.train.config import TrainConfig
+from rl.train.run import Run
+
+
+def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str] | None = None) -> Run:
+    """Learn `config.policy` from `config.dataset`. All that it makes lies in the run's folder.
+
+    `run`: an opened run to continue; None makes a new one. Errors: InputError before anything is written; NotFinite
+    when a loss is no number, with every earlier checkpoint untouched; KeyboardInterrupt after a checkpoint is saved.
+    """
+    from rl.data import Batches, WindowView
+    from rl.process.pipeline import build_processing
+    from rl.train.devices import Device
+    from rl.train.learner import Learner
+    from rl.train.open_loop import held_out_loss, open_loop
+    from rl.train.optimizers import OptimizerFactory
+    from rl.train.randomness import seed_everything
+    from rl.train.schedules import build_schedule
+    from rl.train.task import build_policy, open_task
+
+    if config.policy is None:
+        raise InputError("no policy is chosen", where="rl train", todo="add --policy NAME; `rl plugins` lists them")
+    seed_everything(config.seed, config.cudnn_deterministic)
+    device = Device(config.device, config.precision)
+    task = open_task(config)
+    policy = build_policy(config.policy, task.inputs, task.outputs).to(device.device)
+    recipe, windows = policy.recipe(), policy.windows()
+    processing = build_processing(
+        recipe.normalise, task.inputs, task.outputs, task.statistics, imagenet=config.dataset.use_imagenet_stats
+    )
+    view = WindowView(
+        task.reader, windows.train, image_size=config.dataset.image_size, episodes=task.train_episodes,
+        drop_last=windows.drop_last, features=[*task.inputs, *task.outputs],
+    )  # fmt: skip
+    factory = OptimizerFactory(recipe, config.optimizer)
+    schedule, told = build_schedule(recipe, config.scheduler, config.steps, factory.lr)
+    learner = Learner(policy, device, factory)
+
+    run = run or Run.create(config, sources)
+    run.attach(policy, learner, processing, task)
+    first = run.restore(device)
+    batches = Batches(
+        view, config.batch_size, seed=config.seed, workers=config.num_workers, prefetch=config.prefetch_factor,
+        start_step=first,
+    )  # fmt: skip
+    with run.recording(batches, first, told):
+        for step, batch in islice(batches, config.steps - first):
+            sample = processing.apply(device.put(batch))
+            with run.guarding(step, batch):
+                parts = learner.step(step, sample, run.draws(step), schedule(step))
+            run.log(step + 1, parts, factory.lr * schedule(step), waited=batches.waited)
+            if run.due(config.eval_steps, step + 1):
+                run.note(step + 1, held_out_loss(policy, processing, task, config, device), "eval")
+            if run.due(config.save_freq, step + 1):
+                run.save(step + 1)
+            run.stop_if_asked(step + 1)
+    run.finish(open_loop(policy, processing, task, config, device))
+    return run
+
+
+__all__: list[Any] = ["train"]
