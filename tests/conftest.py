@@ -1,4 +1,4 @@
-"""What every test may ask for: the reference data beside the checkout, a quiet environment, one thread of arithmetic."""
+"""What every test may ask for: the reference data beside the checkout, a quiet environment, one thread of sums."""
 
 import os
 from pathlib import Path

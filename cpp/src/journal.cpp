@@ -1,6 +1,7 @@
 #include "rl/journal.hpp"
 
 #include <algorithm>
+#include <new>
 
 namespace rl {
 
@@ -48,11 +49,16 @@ double Histogram::quantile(double part) const noexcept {
 }
 
 RecordRing::RecordRing(std::size_t capacity, std::size_t axes)
-    : capacity_(capacity), axes_(axes), stride_(kHead + 3 * axes), words_(capacity * stride_) {}
+    : capacity_(capacity), stride_(kHead + 3 * axes) {
+  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+  void* const memory = std::calloc(capacity * stride_, sizeof(std::atomic<std::uint64_t>));
+  if (memory == nullptr) throw std::bad_alloc();
+  words_.reset(static_cast<std::atomic<std::uint64_t>*>(memory));
+}
 
 void RecordRing::touch() noexcept {
   constexpr std::size_t kPage = 4096 / sizeof(std::uint64_t);
-  for (std::size_t i = 0; i < words_.size(); i += kPage) words_[i].store(0, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < capacity_ * stride_; i += kPage) words_[i].store(0, std::memory_order_relaxed);
 }
 
 void RecordRing::push(const CycleRecord& record, std::span<const double> values, std::span<const double> goal,

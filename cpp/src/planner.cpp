@@ -29,12 +29,13 @@ bool tracks(State state) noexcept { return state == State::soft_start || state =
 Planner::Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally)
     : config_(config), requests_(requests), chunks_(chunks), tally_(tally), queue_(config.queue), machine_(config.safety) {}
 
-void Planner::armed(const Reading& reading, std::int64_t now) noexcept {
+void Planner::armed(const Reading& reading, std::int64_t now, bool ramp) noexcept {
   for (std::size_t k = 0; k < axes(); ++k) motion_[k] = {reading.values[k], 0, 0};
   torque_on_ = arm_passed_ = true;
   previous_known_ = false;
   began_ = covered_ = now;
-  last_due_ = torque_written_ = 0;
+  last_due_ = 0;
+  torque_written_ = ramp ? 0 : -1;
   stop_writes_ = 0;
 }
 

@@ -162,7 +162,10 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     enter(State::disarmed, Reason::reset, -1, now);
     return true;
   }
-  if (events.release || off_pending_) release_pending_ = events.torque_on;
+  if (events.release || off_pending_) {  // once for each request: a motor that does not let go must not keep us
+    release_pending_ = events.torque_on;
+    off_pending_ = false;
+  }
   const bool settled = events.at_rest || events.hang_up || events.bus_lost || !events.torque_on;
   if (stop_pending_ && settled && !release_pending_) end(1);
   return true;

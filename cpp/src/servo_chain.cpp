@@ -10,7 +10,6 @@ namespace {
 constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;  // a flash write delays its reply by milliseconds
 constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
-constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
 constexpr int kTries = 3;
 constexpr int kHot = 60;  // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
@@ -62,6 +61,7 @@ Result<> ServoChain::open() {
   if (!opened.ok()) return opened.error();
   port_ = std::move(opened.value());
   lost_ = false;
+  latency_note_ = request_low_latency(port_);
   probe();
   return Done{};
 }
@@ -424,7 +424,7 @@ bool ServoChain::read_now(std::int64_t timeout) noexcept {
                      [](const JointState& s) { return s.fresh; });
 }
 
-Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp) noexcept {
+Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, bool& taken_over) noexcept {
   const std::uint8_t id = ids_[joint];
   const int j = static_cast<int>(joint);
   const Register* const torque = model_->find("Torque_Enable");
@@ -434,6 +434,7 @@ Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp) noexc
   int energised = 0;
   int measured = 0;
   if (!read_value(id, *torque, energised)) return {TroubleKind::silent, j, 0, 0, {}};
+  taken_over = taken_over || energised != 0;
   // Found on: taken over with the torque limit that it has, or it would sag.
   if (energised == 0 && limit != nullptr && !write_value(id, *limit, torque_limits_[joint] * kTorqueStart / 100)) {
     return {TroubleKind::not_written, j, 0, torque_limits_[joint] * kTorqueStart / 100, limit->name};
@@ -449,10 +450,10 @@ Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp) noexc
   return {};
 }
 
-Trouble ServoChain::energise(std::int64_t& stamp) noexcept {
+Trouble ServoChain::energise(std::int64_t& stamp, bool& taken_over) noexcept {
   if (!config_.energise) return {};
   for (std::size_t i = 0; i < size(); ++i) {
-    const Trouble trouble = energise_joint(i, stamp);
+    const Trouble trouble = energise_joint(i, stamp, taken_over);
     if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
   }
   return {};

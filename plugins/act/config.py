@@ -29,7 +29,10 @@ class ACTConfig:
     ] = "resnet18"
     pretrained_backbone_weights: Annotated[
         str | None,
-        doc("what the backbone starts from: a name as ResNet18_Weights.IMAGENET1K_V1, a safetensors or .pth file; null: random"),
+        doc(
+            "what the backbone starts from: ResNet18_Weights.IMAGENET1K_V1 or the like, a safetensors or .pth file; "
+            "null: random values"
+        ),
     ] = "ResNet18_Weights.IMAGENET1K_V1"
     replace_final_stride_with_dilation: Annotated[
         bool, doc("dilate the backbone's last stage: a map twice as fine (resnet50 and deeper)")
@@ -40,13 +43,18 @@ class ACTConfig:
     dim_feedforward: Annotated[int, doc("width inside the feed-forward blocks", ge=1, le=131_072)] = 3200
     feedforward_activation: Annotated[Literal["relu", "gelu"], doc("activation of the feed-forward blocks")] = "relu"
     n_encoder_layers: Annotated[int, doc("layers of the encoder", ge=1, le=128)] = 4
-    n_decoder_layers: Annotated[int, doc("layers of the decoder; 1, as the authors' code in effect has", ge=1, le=128)] = 1
+    n_decoder_layers: Annotated[
+        int, doc("layers of the decoder; 1, as the authors' code in effect has", ge=1, le=128)
+    ] = 1
     use_vae: Annotated[bool, doc("learn a latent style of the demonstrations (conditional VAE)")] = True
     latent_dim: Annotated[int, doc("size of the latent", ge=1, le=16_384)] = 32
     n_vae_encoder_layers: Annotated[int, doc("layers of the VAE's encoder", ge=1, le=128)] = 4
     temporal_ensemble_coeff: Annotated[
         float | None,
-        doc("predict at every step and average overlapping chunks, weights exp(-c * age index) from the oldest; null: off"),
+        doc(
+            "predict at every step and average what overlapping chunks say, weights exp(-c * i), i = 0 the oldest; "
+            "null: off"
+        ),
     ] = None
     dropout: Annotated[float, doc("dropout in the transformer", ge=0, lt=1)] = 0.1
     kl_weight: Annotated[float, doc("weight of the KL part of the loss", ge=0)] = 10.0

@@ -166,6 +166,7 @@ class ACT(nn.Module):
         self.encoder_1d_feature_pos_embed = nn.Embedding(1 + (state is not None) + (environment is not None), width)
         self.decoder_pos_embed = nn.Embedding(config.chunk_size, width)
         self.action_head = nn.Linear(width, action)
+        self.fixed_positions: tuple[Tensor, ...] = ()  # of each camera, where sizes are known once and for all
         self._tables: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
         for parameter in (*self.encoder.parameters(), *self.decoder.parameters()):
             if parameter.dim() > 1:
@@ -175,12 +176,12 @@ class ACT(nn.Module):
         """(B, T, A) from state (B, S), environment (B, E), pictures (B, 3, H, W) of any sizes, latent (B, L)."""
         memory, position = self._observed(state, environment, images, latent)
         slots = self.decoder_pos_embed.weight[None]  # (1, T, D)
-        empty = memory.new_zeros(len(latent), self.chunk, self.width)
+        empty = memory.new_zeros(latent.shape[0], self.chunk, self.width)
         return self.action_head(self.decoder(empty, memory, slots, position))
 
     def encode_actions(self, state: Tensor | None, actions: Tensor, padded: Tensor) -> tuple[Tensor, Tensor]:
         """The posterior of the latent: mean and log variance, each (B, L). actions: (B, T, A); padded: (B, T) bool."""
-        rows = len(actions)
+        rows = actions.shape[0]
         tokens = [self.vae_encoder_cls_embed.weight.expand(rows, 1, -1)]
         if state is not None:
             tokens.append(self.vae_encoder_robot_state_input_proj(state)[:, None])
@@ -201,20 +202,21 @@ class ACT(nn.Module):
         if environment is not None:
             tokens.append(self.encoder_env_state_input_proj(environment))
         sequence, positions = [torch.stack(tokens, 1)], [self.encoder_1d_feature_pos_embed.weight]
-        for image in images:
+        for camera, image in enumerate(images):
             pixels = self.encoder_img_feat_input_proj(self.backbone(image))  # (B, D, h, w)
             sequence.append(pixels.flatten(2).transpose(1, 2))
-            positions.append(self._table(pixels))
+            positions.append(self.fixed_positions[camera] if self.fixed_positions else self.positions_of(pixels))
         position = torch.cat(positions)[None]
         return self.encoder(torch.cat(sequence, 1), position), position
 
-    def _table(self, pixels: Tensor) -> Tensor:
-        """Positions (h * w, D) of a map's pixels, kept for each size."""
-        key = (int(pixels.shape[-2]), int(pixels.shape[-1]), pixels.device, self.action_head.weight.dtype)
+    def positions_of(self, pixels: Tensor) -> Tensor:
+        """Positions (h * w, D) of the pixels of a map (B, D, h, w), kept for each size."""
+        height, width = pixels.shape[-2:]
+        key = (height, width, pixels.device, self.action_head.weight.dtype)
         if key in self._tables:
             return self._tables[key]
-        table = torch.from_numpy(pixel_positions(*key[:2], self.width)).to(key[2], key[3])
-        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):  # a traced tensor is no value to keep
+        table = torch.from_numpy(pixel_positions(height, width, self.width)).to(key[2], key[3])
+        if not torch.compiler.is_compiling():  # a traced tensor is no value to keep
             self._tables[key] = table
         return table
 
@@ -246,7 +248,8 @@ def pixel_positions(height: int, width: int, model: int) -> np.ndarray:
 
     rows, columns = along(height), along(width)
     both = np.concatenate(
-        [np.broadcast_to(rows[:, None], (height, width, half)), np.broadcast_to(columns[None], (height, width, half))], -1
+        [np.broadcast_to(rows[:, None], (height, width, half)), np.broadcast_to(columns[None], (height, width, half))],
+        -1,
     )
     return both.reshape(height * width, model)
 
@@ -266,5 +269,3 @@ def absolute_error(predicted: Tensor, wanted: Tensor, padded: Tensor) -> Tensor:
 def divergence(mu: Tensor, log_sigma_x2: Tensor) -> Tensor:
     """KL of the posterior against a standard normal: sum over the latent, mean over the batch. ()"""
     return (-0.5 * (1 + log_sigma_x2 - mu.square() - log_sigma_x2.exp())).sum(-1).mean()
-
-

@@ -30,7 +30,9 @@ class ACTPolicy(PolicyModule):
     def __init__(self, config: Any, inputs: Features, outputs: Features) -> None:
         super().__init__(config, inputs, outputs)
         self.action = self._action()
-        self.state = next((f for f in self.inputs.values() if f.kind == "state" and f.name == "observation.state"), None)
+        self.state = next(
+            (f for f in self.inputs.values() if f.kind == "state" and f.name == "observation.state"), None
+        )
         self.environment = self.only("environment_state") if self.named("environment_state") else None
         self.cameras = [f for f in self.inputs.values() if f.kind == "image"]
         self._check()
@@ -102,7 +104,7 @@ class ACTPolicy(PolicyModule):
         """One graph, without what only training uses: no VAE encoder, batch norms folded into the convolutions."""
         used = {f.name: sample[f.name] for f in (self.state, self.environment, *self.cameras) if f is not None}
         twin = copy.copy(self)
-        twin._modules = {"model": _for_inference(self.model)}
+        twin._modules = {"model": _for_inference(self.model, [used[camera.name][:, -1] for camera in self.cameras])}
         return whole_program(twin, used)
 
     def _chunk(self, batch: Batch, latent: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class ACTPolicy(PolicyModule):
 
     def _no_latent(self, batch: Batch) -> Tensor:
         some = next(batch[f.name] for f in (*self.cameras, self.environment, self.state) if f is not None)
-        return torch.zeros(len(some), self.config.latent_dim, device=some.device, dtype=some.dtype)
+        return torch.zeros(some.shape[0], self.config.latent_dim, device=some.device, dtype=some.dtype)
 
     @staticmethod
     def _now(batch: Batch, feature: Feature | None) -> Tensor | None:
@@ -138,12 +140,13 @@ class ACTPolicy(PolicyModule):
                 raise InputError(f"'{vector.name}' has shape {vector.shape}, not one axis", where="act")
 
 
-def _for_inference(model: ACT) -> ACT:
-    """A copy that shares its weights, save the folded backbone, and has nothing of the VAE."""
+def _for_inference(model: ACT, images: list[Tensor]) -> ACT:
+    """A copy for pictures of these sizes that shares its weights, save the folded backbone, without the VAE."""
     twin = copy.copy(model)
     twin._modules = {name: module for name, module in model._modules.items() if not name.startswith("vae_encoder")}
     twin._buffers = {name: buffer for name, buffer in model._buffers.items() if not name.startswith("vae_encoder")}
-    twin._tables = {}
-    if "backbone" in twin._modules:
+    if images:
         twin._modules["backbone"] = model.backbone.folded()
+        with torch.no_grad():
+            twin.fixed_positions = tuple(model.positions_of(model.backbone(image)) for image in images)
     return twin

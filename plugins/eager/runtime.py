@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rl.api import InputError, MissingPart
-from rl.api.protocols import Arrays, GraphFile
+from rl.api.protocols import GraphFile
 from rl.nn import checkpoint as checkpoints
 from rl.nn.description import describe
 from rl.nn.program import deployable, split
 from rl.plugins.eager.config import EagerRuntimeConfig
+
+if TYPE_CHECKING:
+    from rl.api.protocols import Arrays
 
 
 class EagerRuntime:

@@ -27,7 +27,7 @@ def sniff(path: Path) -> bool:
 
 
 @hookimpl
-def rl_dataset_formats():
+def rl_dataset_formats() -> list[FormatSpec]:
     """The format, once."""
     return [
         FormatSpec(

@@ -23,6 +23,7 @@ class VideoPlace:
     """Where one camera's pictures of an episode are."""
 
     file: str  # relative path
+    number: tuple[int, int]  # chunk_index, file_index
     begin: float  # s in that file of the episode's first frame
 
 
@@ -39,6 +40,7 @@ class EpisodeRow:
     videos: Mapping[str, VideoPlace] = field(default_factory=dict)
     meta_file: str = ""
     meta_row: int = 0  # row within meta_file
+    data_number: tuple[int, int] | None = None  # chunk_index, file_index
 
 
 def read_episodes(root: Path, info: Info) -> tuple[list[EpisodeRow], list[str]]:
@@ -84,7 +86,8 @@ def _read_file(root: Path, relative: str, info: Info) -> list[EpisodeRow]:
         return tables.whole_numbers(table.column(name), f"{relative}, column {name}") if name in wanted else None
 
     index, length = whole("episode_index"), whole("length")
-    assert index is not None and length is not None
+    assert index is not None
+    assert length is not None
     if len(index) and (index.min() < 0 or index.max() > 2**40):
         raise InputError(f"holds the episode_index {index.min()} or {index.max()}", where=relative)
     if len(length) and length.min() < 0:
@@ -103,8 +106,15 @@ def _read_file(root: Path, relative: str, info: Info) -> list[EpisodeRow]:
 
     def place(camera: str, row: int) -> VideoPlace:
         chunks, numbers, begins = cameras[camera]
-        values = {"video_key": camera, "chunk_index": int(chunks[row]), "file_index": int(numbers[row])}  # type: ignore[index]
-        return VideoPlace(paths.expand(info.video_path or "", values), float(begins[row]))
+        assert chunks is not None
+        assert numbers is not None
+        values: dict[str, int | str] = {
+            "video_key": camera,
+            "chunk_index": int(chunks[row]),
+            "file_index": int(numbers[row]),
+        }
+        number = (int(chunks[row]), int(numbers[row]))
+        return VideoPlace(paths.expand(info.video_path or "", values), number, float(begins[row]))
 
     def data_file(row: int) -> str | None:
         if chunk is None or number is None:
@@ -122,6 +132,7 @@ def _read_file(root: Path, relative: str, info: Info) -> list[EpisodeRow]:
             videos={camera: place(camera, row) for camera in cameras},
             meta_file=relative,
             meta_row=row,
+            data_number=None if chunk is None or number is None else (int(chunk[row]), int(number[row])),
         )
         for row in range(len(index))
     ]
@@ -132,7 +143,7 @@ def _seconds(table: pa.Table, relative: str, name: str) -> NDArray[np.float64]:
     values = tables.scalars(table.column(name), where).astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(values) | (values < 0) | (values > 1e8))
     if len(bad):
-        raise InputError(f"holds {values[bad[0]]!r} s", where=f"{where}, row {int(bad[0])}")
+        raise InputError(f"holds {float(values[bad[0]])} s", where=f"{where}, row {int(bad[0])}")
     return values
 
 

@@ -128,9 +128,7 @@ def _check_version(root: Path, raw: Mapping[str, Any], allow_newer: bool, notes:
             todo="convert it with LeRobot's convert_dataset_v21_to_v30",
         )
     elif major > 3 and not allow_newer:
-        raise InputError(
-            f"is {label}, newer than v3.0", where=found, todo="read it as v3.0 with --dataset.allow_newer"
-        )
+        raise InputError(f"is {label}, newer than v3.0", where=found, todo="read it as v3.0 with --dataset.allow_newer")
 
 
 def _rate(value: Any, notes: list[str]) -> float:
@@ -179,7 +177,10 @@ def _with_state(columns: dict[str, Column]) -> dict[str, Column]:
     vectors = [
         n
         for n, c in columns.items()
-        if n.startswith("observation.") and c.feature.kind == "free" and len(c.declared) == 1 and "float" in c.feature.dtype
+        if n.startswith("observation.")
+        and c.feature.kind == "free"
+        and len(c.declared) == 1
+        and "float" in c.feature.dtype
     ]
     if len(vectors) == 1:
         columns[vectors[0]] = _as_kind(columns[vectors[0]], "state")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -119,7 +120,7 @@ def _refuse_overlaps(found: Plan, relative: str, ordered: Sequence[Part]) -> Non
         if p.episode in found.frames
     ]
     spans.sort()
-    for (_, end, one), (begin, _, other) in zip(spans, spans[1:], strict=False):
+    for (_, end, one), (begin, _, other) in pairwise(spans):
         if begin <= end:
             text = f"{relative}: episodes {one} and {other} claim the same frames"
             found.refused.setdefault(one, text)

@@ -77,9 +77,7 @@ class Pictures:
     def _present(self, relative: str) -> bool:
         return inside(self.reader.root, relative).is_file()
 
-    def _suspect(
-        self, camera: str, relative: str, parts: Sequence[pairing.Part], notes: list[str]
-    ) -> dict[int, str]:
+    def _suspect(self, camera: str, relative: str, parts: Sequence[pairing.Part], notes: list[str]) -> dict[int, str]:
         with self._decoders.lock:
             try:
                 found = self._plan(camera, relative)
@@ -103,7 +101,7 @@ class Pictures:
                     notes.append(str(error))
                     continue
             if size != feature.shape[:2]:
-                notes.append(f"feature '{camera}' is declared {feature.shape[:2]}, its video is {size}; the video counts")
+                notes.append(f"feature '{camera}' is declared {feature.shape[:2]}, its video is {size}; that counts")
                 changed[camera] = replace(feature, shape=(*size, feature.shape[2]))
         return changed
 
@@ -115,17 +113,17 @@ class Pictures:
         for camera in cameras:
             if self._column(camera).stored != "video":
                 continue
-            needed = {
-                relative: [self.reader.episode_rows[p].index for p in positions]
+            needed = [
+                relative
                 for relative, positions in self.files(camera).items()
                 if wanted & {self.reader.episode_rows[p].index for p in positions}
-            }
+            ]
             self._refuse_missing(camera, needed)
             for relative in needed:
                 notes += self._check_file(camera, relative, wanted)
         return tuple(dict.fromkeys(notes))
 
-    def _refuse_missing(self, camera: str, needed: dict[str, list[int]]) -> None:
+    def _refuse_missing(self, camera: str, needed: Sequence[str]) -> None:
         missing = [relative for relative in needed if not self._present(relative)]
         if missing:
             more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
@@ -196,7 +194,7 @@ class Pictures:
             by_file[self.reader.episode_rows[position].videos[camera].file].append(at[positions == position])
         missing = [f for f in by_file if not self._present(f)]
         if missing:
-            self._refuse_missing(camera, dict.fromkeys(missing, []))
+            self._refuse_missing(camera, missing)
         for relative, groups in by_file.items():
             mine = np.concatenate(groups)
             numbers = self._numbers(camera, relative, rows[mine], positions[mine])

@@ -15,9 +15,9 @@ from rl.api import Feature, InputError
 from rl.api.protocols import DatasetInfo, Episode
 from rl.plugins.lerobot_format import clock, pairing, pictures, tables
 from rl.plugins.lerobot_format.config import LeRobotConfig
-from rl.plugins.lerobot_format.episodes import EpisodeRow, episode_statistics, read_episodes, read_tasks
+from rl.plugins.lerobot_format.episodes import episode_statistics, read_episodes, read_tasks
 from rl.plugins.lerobot_format.metadata import read_info, row_dtype
-from rl.plugins.lerobot_format.rowtable import RowTable, read_rows
+from rl.plugins.lerobot_format.rowtable import read_rows
 from rl.plugins.lerobot_format.storedstats import read_statistics
 
 Size = tuple[int, int]
@@ -112,7 +112,7 @@ class LeRobotReader:
     # --- rows
 
     def rows(self, indices: NDArray[np.int64], columns: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Values of rows (n,): (n, *shape) each in the declared dtype; texts as objects. InputError names the column."""
+        """Values of rows (n,): (n, *shape) each in the declared dtype; texts as objects."""
         indices = self.checked(indices)
         return {name: self._values(name)[indices] for name in columns}
 

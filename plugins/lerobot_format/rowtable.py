@@ -115,7 +115,8 @@ def _files(root: Path, info: Info, episodes: Sequence[EpisodeRow], notes: list[s
         named, missing = set(found), []  # data_path points elsewhere than where readers of the format look
     if missing:
         raise InputError("is missing", where=missing[0], todo=f"{len(missing)} data files named by episodes are absent")
-    used, spare = [], []
+    used: list[DataFile] = []
+    spare: list[DataFile] = []
     for relative in found:
         try:
             (used if relative in named else spare).append(_read_file(root, relative, info))
@@ -199,14 +200,14 @@ def _order(
     """Rows to take, in order, when that is not simply all of them as they come."""
     listed = np.isin(owner, numbers)
     steps = np.diff(owner)
-    rising = (steps >= 0).all()
+    rising = bool((steps >= 0).all())
     if rising and frame_index is not None:
         rising = not (np.diff(frame_index)[steps == 0] < 0).any()
     if listed.all() and rising:
         return None
     if not listed.all():
         lost = np.unique(owner[~listed])
-        notes.append(f"data: {int((~listed).sum())} rows of episodes that are not listed ({int(lost[0])}...) are left out")
+        notes.append(f"data: {int((~listed).sum())} rows of unlisted episodes ({int(lost[0])}...) are left out")
     take = np.flatnonzero(listed).astype(np.int64)
     if not rising:
         notes.append("data: rows are not in order; sorted by episode_index and frame_index")
@@ -231,9 +232,7 @@ def _compare(
         if e.begin is not None and e.end is not None and (e.begin, e.end) != (start, start + n)
     ]
     if moved:
-        notes.append(
-            f"meta/episodes: row ranges of {len(moved)} episodes (first: {moved[0]}) are not where the rows are; recomputed"
-        )
+        notes.append(f"meta/episodes: row ranges of {len(moved)} episodes (first: {moved[0]}) do not fit; recomputed")
 
 
 def _note_gaps(
@@ -246,9 +245,7 @@ def _note_gaps(
     )
 
 
-def _index_column(
-    index: NDArray[Any] | None, count: int, derived: dict[str, NDArray[Any]], notes: list[str]
-) -> None:
+def _index_column(index: NDArray[Any] | None, count: int, derived: dict[str, NDArray[Any]], notes: list[str]) -> None:
     if index is not None and np.array_equal(index, np.arange(count)):
         return
     why = "is absent" if index is None else "does not count the rows 0, 1, 2 ..."
@@ -266,7 +263,8 @@ def _only_tasks(
     for episode in episodes:
         if len(episode.tasks) > 1:
             raise InputError(
-                f"is absent, and episode {episode.index} lists {len(episode.tasks)} tasks", where="data, column task_index"
+                f"is absent, and episode {episode.index} lists {len(episode.tasks)} tasks",
+                where="data, column task_index",
             )
         text = episode.tasks[0] if episode.tasks else ""
         number = numbers.setdefault(text, max(tasks, default=-1) + 1)

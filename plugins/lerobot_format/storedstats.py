@@ -19,9 +19,7 @@ _JSON_LIMIT = 1 << 27
 Statistics = dict[str, dict[str, NDArray[Any]]]
 
 
-def read_statistics(
-    root: Path, columns: Mapping[str, Column], rows: int, notes: list[str]
-) -> Statistics | None:
+def read_statistics(root: Path, columns: Mapping[str, Column], rows: int, notes: list[str]) -> Statistics | None:
     """Statistics by feature, cameras as (C, 1, 1); None when there is no file. Damaged entries become notes."""
     relative = "meta/stats.json"
     if not (root / relative).is_file():

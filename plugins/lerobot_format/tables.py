@@ -88,7 +88,8 @@ def numbers(column: pa.ChunkedArray | pa.Array, size: int, where: str) -> NDArra
         raise InputError(f"has {per_row} elements a row, info.json declares {size}", where=where)
     if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_boolean(array.type)):
         raise InputError(f"holds {array.type}, not numbers", where=where)
-    return array.to_numpy(zero_copy_only=False).reshape(rows, size)
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return values.reshape(rows, size)
 
 
 def _uniform(array: Any, per_row: int, size: int, where: str) -> int:
@@ -120,7 +121,7 @@ def whole_numbers(column: pa.ChunkedArray, where: str) -> NDArray[np.int64]:
         odd = ~np.isfinite(values) | (np.abs(values) > 2**53) | (values != np.rint(values))
         if odd.any():
             row = int(np.flatnonzero(odd)[0])
-            raise InputError(f"holds {values[row]!r}, not a whole number", where=f"{where}, row {row}")
+            raise InputError(f"holds {float(values[row])}, not a whole number", where=f"{where}, row {row}")
     return values.astype(np.int64)
 
 

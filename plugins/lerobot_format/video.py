@@ -57,11 +57,13 @@ class VideoFile:
             raise InputError("holds no video stream", where=self.relative)
         self._stream = self._container.streams.video[0]
         context = self._stream.codec_context
+        if context is None or not context.is_decoder:
+            raise InputError("holds a video that no decoder here can read, or is cut", where=self.relative)
         context.thread_count = 1  # workers are the parallelism; frame threads delay random access
         self.size: Size = (context.height, context.width)
         if not 0 < context.height * context.width <= _MOST_PIXELS:
             raise InputError(f"has pictures of {context.height}x{context.width} pixels", where=self.relative)
-        self._tick = float(self._stream.time_base)
+        self._tick = float(self._stream.time_base or 0)
         entries = list(self._stream.index_entries)
         self._check_length(entries)
         stamps = np.array([e.timestamp for e in entries], np.int64)
@@ -75,7 +77,7 @@ class VideoFile:
         if not self.count:
             raise InputError("holds no frames", where=self.relative)
         shift = int(self._pts[0]) - (int(stamps.min()) if len(stamps) else 0)  # reordering: decode times run ahead
-        self._keys = sorted((e.timestamp for e in entries if e.is_keyframe)) if len(stamps) else []
+        self._keys = sorted(e.timestamp for e in entries if e.is_keyframe) if len(stamps) else []
         self._key_pts = [k + shift for k in self._keys]
         self.begins = float(self._pts[0]) * self._tick
         grid = np.arange(self.count) / fps
@@ -163,9 +165,7 @@ class VideoFile:
 
     def _picture(self, frame: Any, size: Size | None) -> NDArray[np.uint8]:
         if (frame.height, frame.width) != self.size:
-            raise InputError(
-                f"changes its size from {self.size} to {(frame.height, frame.width)}", where=self.relative
-            )
+            raise InputError(f"changes its size from {self.size} to {(frame.height, frame.width)}", where=self.relative)
         return to_rgb(self._reformatter, frame, size)
 
     def _damage(self, error: BaseException, number: int | None = None) -> InputError:
@@ -186,7 +186,8 @@ def to_rgb(reformatter: VideoReformatter, frame: Any, size: Size | None) -> NDAr
     height, width = size or (frame.height, frame.width)
     rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
     plane = rgb.planes[0]
-    return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : width * 3].reshape(height, width, 3)
+    lent: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
+    return lent.reshape(height, plane.line_size)[:, : width * 3].reshape(height, width, 3)
 
 
 class Decoders:
@@ -251,5 +252,3 @@ def read_picture(data: bytes, where: str) -> Any:
     if not frames:
         raise InputError("holds a picture that ends early", where=where)
     return frames[0]
-
-

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
 from rl.api import InputError, MissingPart, RlError
-from rl.api.protocols import Arrays, GraphFile
+from rl.api.protocols import GraphFile
 from rl.plugins.onnx.config import OnnxRuntimeConfig
 
 FAULTS = (onnxruntime.capi.onnxruntime_pybind11_state.Fail, onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument)
+
+if TYPE_CHECKING:
+    from rl.api.protocols import Arrays
 
 
 class OnnxRuntime:

@@ -11,11 +11,16 @@ from rl.api import Feature, InputError, MissingPart, RlError
 from rl.api.protocols import Frame
 from rl.plugins.opencv_camera.config import OpenCVCameraConfig
 
-TURNS = {90: "ROTATE_90_CLOCKWISE", 180: "ROTATE_180", 270: "ROTATE_90_COUNTERCLOCKWISE", -90: "ROTATE_90_COUNTERCLOCKWISE"}
+TURNS = {
+    90: "ROTATE_90_CLOCKWISE",
+    180: "ROTATE_180",
+    270: "ROTATE_90_COUNTERCLOCKWISE",
+    -90: "ROTATE_90_COUNTERCLOCKWISE",
+}
 
 
 class OpenCVCamera:
-    """`image` holds the asked size until `open`, then the one that the device really gives; `notes` say what differs."""
+    """`image` holds the asked size until `open`, then the device's own; `notes` say what differs."""
 
     def __init__(self, config: OpenCVCameraConfig) -> None:  # touches no device
         self.config = config
@@ -82,7 +87,7 @@ class OpenCVCamera:
     def _feature(self, height: int, width: int) -> Feature:
         if self.config.rotation in (90, 270, -90):
             height, width = width, height
-        return Feature("image", "image", (height, width, 3), dtype="uint8", names=("height", "width", "channels"))
+        return Feature("image", "image", (height, width, 3), dtype="uint8")
 
     def _source(self) -> int | str:
         given = self.config.index_or_path

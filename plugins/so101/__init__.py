@@ -9,7 +9,7 @@ NAMES = tuple(f"{joint}.pos" for joint in JOINTS)
 
 
 @hookimpl
-def rl_robots():
+def rl_robots() -> list[RobotSpec]:
     return [
         RobotSpec(
             name="so101",
@@ -23,7 +23,7 @@ def rl_robots():
 
 
 @hookimpl
-def rl_teleoperators():
+def rl_teleoperators() -> list[TeleoperatorSpec]:
     return [
         TeleoperatorSpec(
             name="so101-leader",

@@ -85,7 +85,9 @@ class Arm:
         """Degrees that each body joint may turn through: of the calibration, before `connect` of the drawing."""
         if not self.calibration:
             return SPANS
-        return tuple((self.calibration[j].range_max - self.calibration[j].range_min) * DEGREES_A_STEP for j in JOINTS[:5])
+        return tuple(
+            (self.calibration[j].range_max - self.calibration[j].range_min) * DEGREES_A_STEP for j in JOINTS[:5]
+        )
 
     def fingerprint(self) -> str:
         return calibration.fingerprint(self.calibration) if self.calibration else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from rl.api import InputError
 from rl.config import Choice, Selected, doc
@@ -94,7 +94,7 @@ class LeaderConfig:
         return {name: _part(self, name, arm) for name, arm in self.arms.items()}
 
 
-def _part(config, name: str, arm: ArmOptions):
-    without = {"cameras": {}} if isinstance(config, So101Config) else {}
+def _part(config: Any, name: str, arm: ArmOptions) -> Any:
+    without: dict[str, Any] = {"cameras": {}} if isinstance(config, So101Config) else {}
     identity = arm.id or (f"{config.id}_{name}" if config.id else None)  # LeRobot's bimanual files: ID_left.json
     return replace(config, port=arm.port, id=identity, arms={}, use_degrees=None, **without)

@@ -1,4 +1,4 @@
-"""The SO-101 leader: an arm without torque that a person moves. On a core bus, so leader to follower stays in the core."""
+"""The SO-101 leader: an arm without torque that a person moves, on a bus of the core."""
 
 from typing import Any
 

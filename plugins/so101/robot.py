@@ -1,15 +1,24 @@
 """The SO-101 follower. Everything that moves it is in the core; this says what the core should drive."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.api import RlError
-from rl.api.protocols import Array, Axis, Snapshot
+from rl.api.protocols import Axis, Snapshot
 from rl.plugins.so101 import NAMES
 from rl.plugins.so101.arm import Arm, feature
 from rl.plugins.so101.config import So101Config
 
-POLICY_SPEED, LEADER_SPEED, GRIPPER_SPEED = 240.0, 300.0, 350.0  # deg/s, deg/s, %/s: below the servo's own no-load speed
+if TYPE_CHECKING:
+    from rl.api.protocols import Array
+
+POLICY_SPEED, LEADER_SPEED, GRIPPER_SPEED = (
+    240.0,
+    300.0,
+    350.0,
+)  # deg/s, deg/s, %/s: below the servo's own no-load speed
 ACCELERATION, JERK = 4_000.0, 100_000.0  # deg/s^2, deg/s^3; recorded teleoperation stays below at p99
 MARGIN = 0.01  # of the range, at each end
 
@@ -97,7 +106,9 @@ class So101:
             edge = span / 2 * (1 - 2 * MARGIN) if degrees else 100 * (1 - 2 * MARGIN)
             if name.startswith("wrist_roll"):  # turns all the way round: no stop to keep away from
                 edge = (span / 2 - 1) * unit
-            axes.append(Axis(NAMES[at], self.config.units, -edge, edge, speed * unit, ACCELERATION * unit, max_jerk=JERK * unit))
+            axes.append(
+                Axis(NAMES[at], self.config.units, -edge, edge, speed * unit, ACCELERATION * unit, max_jerk=JERK * unit)
+            )
         gripper = min(GRIPPER_SPEED, speed * GRIPPER_SPEED / usual)
         axes.append(Axis(NAMES[5], "percent", 1.0, 99.0, gripper, ACCELERATION, max_jerk=JERK))
         return tuple(axes)

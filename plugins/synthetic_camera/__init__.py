@@ -6,7 +6,7 @@ RL_API = 1
 
 
 @hookimpl
-def rl_cameras():
+def rl_cameras() -> list[CameraSpec]:
     return [
         CameraSpec(
             name="synthetic",

@@ -18,9 +18,7 @@ class SyntheticCamera:
 
     def __init__(self, config: SyntheticCameraConfig) -> None:
         self.config = config
-        self.image = Feature(
-            "image", "image", (config.height, config.width, 3), dtype="uint8", names=("height", "width", "channels")
-        )
+        self.image = Feature("image", "image", (config.height, config.width, 3), dtype="uint8")
         self._started = 0
         self._pose: np.ndarray | None = None
         self._newest: Frame | None = None
@@ -60,13 +58,15 @@ class SyntheticCamera:
         image = self._ground.copy()
         height, width = image.shape[:2]
         angle = 2 * np.pi * at / self.config.period
-        self._disc(image, width * (0.5 + 0.38 * np.cos(angle)), height * (0.25 + 0.15 * np.sin(angle)), height / 14, DISC)
+        self._disc(
+            image, width * (0.5 + 0.38 * np.cos(angle)), height * (0.25 + 0.15 * np.sin(angle)), height / 14, DISC
+        )
         if self._pose is not None and len(self._pose) >= 4 and np.isfinite(self._pose).all():
             self._arm(image, self._pose)
         return image
 
     def _arm(self, image: np.ndarray, pose: np.ndarray) -> None:
-        """A planar arm: pan moves its foot, lift and elbow bend it. Joint values near 100 turn a link by a right angle."""
+        """A planar arm: pan moves its foot, lift and elbow bend it. A joint value of 100 is a right angle."""
         height, width = image.shape[:2]
         x, y = width * (0.5 + pose[0] / 400), height * 0.9
         heading = np.pi / 2
@@ -78,8 +78,7 @@ class SyntheticCamera:
         self._disc(image, x, y, height * (0.02 + 0.04 * np.clip(pose[-1], 0, 100) / 100), CLAW)
 
     def _line(self, image: np.ndarray, x0: float, y0: float, x1: float, y1: float, colour: tuple[int, ...]) -> None:
-        height, width = image.shape[:2]
-        thick = max(1, height // 48)
+        thick = max(1, image.shape[0] // 48)
         count = int(max(abs(x1 - x0), abs(y1 - y0)) / thick * 1.5) + 2
         for s in np.linspace(0, 1, count):
             x, y = int(x0 + s * (x1 - x0)), int(y0 + s * (y1 - y0))

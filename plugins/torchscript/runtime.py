@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rl.api import InputError, MissingPart, RlError
-from rl.api.protocols import Arrays, GraphFile
+from rl.api.protocols import GraphFile
 from rl.plugins.torchscript.config import TorchScriptRuntimeConfig
+
+if TYPE_CHECKING:
+    from rl.api.protocols import Arrays
 
 
 class TorchScriptRuntime:

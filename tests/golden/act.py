@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -102,6 +103,8 @@ class Case:
         if not any(name.startswith("steps/") for name in self.out.wanted):
             return
         recipe = self.policy.recipe()
+        if recipe.ensemble is not None:
+            sys.modules["rl_golden_compare"].core()
         observations = self._batch("steps")
         length = len(self.inputs["steps/reset_before"])
         ready = [self._one(observations, i) for i in range(length)]
@@ -184,7 +187,10 @@ class Case:
         slack = np.array([noisy if n in zero else 0.0 for n in names])
         self.out.tensor(f"{group}/norm", [norms.get(n, 0.0) for n in names], atol=slack)
         self.out.tensor(f"{group}/total_norm", total)
-        groups = {"backbone": [n for n in norms if ".backbone." in n], "rest": [n for n in norms if ".backbone." not in n]}
+        groups = {
+            "backbone": [n for n in norms if ".backbone." in n],
+            "rest": [n for n in norms if ".backbone." not in n],
+        }
         for name, members in groups.items():
             self.out.tensor(f"{group}/group_norm/{name}", np.sqrt(sum(norms[n] ** 2 for n in members)))
         for name, grad in grads.items():
@@ -255,7 +261,7 @@ class Case:
 
 
 class Watch:
-    """The intermediate results of one forward: backbone maps of sample 0, and the three transformers, sequence first."""
+    """Intermediate results of one forward: backbone maps of sample 0, and the three transformers, sequence first."""
 
     def __init__(self, policy: Any) -> None:
         self.cameras = [f"debug/backbone/{camera.name}" for camera in policy.cameras]
@@ -283,5 +289,3 @@ class Watch:
             self.found[name] = out.transpose(0, 1)
 
         return keep
-
-

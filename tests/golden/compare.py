@@ -1,5 +1,6 @@
 """Got against wanted, tensor by tensor, by the tolerances of a golden folder."""
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,8 +57,10 @@ class Comparison:
 
     def finished(self) -> list[Row]:
         """Every row, in the order of the file; tensors that nobody computed are misses."""
-        unread = (Row(name, False, note="not compared: nothing computes it") for name in self.wanted if name not in self.rows)
-        return sorted((*self.rows.values(), *unread), key=lambda row: list(self.wanted).index(row.name))
+        left = (name for name in self.wanted if name not in self.rows)
+        unread = (Row(name, False, note="not compared: nothing computes it") for name in left)
+        order = {name: i for i, name in enumerate(self.wanted)}
+        return sorted((*self.rows.values(), *unread), key=lambda row: order.get(row.name, -1))
 
     def _row(self, name: str, got: np.ndarray, want: np.ndarray, least: Any) -> Row:
         if got.shape != want.shape:
@@ -77,3 +80,12 @@ class Comparison:
             return Row(name, True)
         note = "" if np.isfinite(got).all() or not np.isfinite(want).all() else "not finite"
         return Row(name, bool(inside.all()), *(float(a.max()) for a in (error, relative, share)), note)
+
+
+def core() -> Any:
+    """The compiled core. Raises NotKnown when it is not built."""
+    if importlib.util.find_spec("rl._core") is None:
+        raise NotKnown("rl._core is not built, and this needs it: `pip install -e .` builds it")
+    from rl import _core
+
+    return _core

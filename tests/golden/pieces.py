@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from rl.process.features import read_features
 from rl.process.modes import KINDS
 from rl.process.normalise import Normalise
 
+compare = sys.modules["rl_golden_compare"]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -62,33 +62,55 @@ def _worse(comparison: Any, name: str, got: Any) -> None:
 
 
 def ensembler(folder: Path, golden: Mapping[str, Any], inputs: Arrays, comparison: Any) -> None:
-    """The core's ensembler, one for each row of the batch; what it still holds shows in the actions that follow."""
-    core = _core()
+    """The core's ensembler, one for each row of the batch."""
+    make = compare.core().TemporalEnsembler
     for case in golden["cases"]:
-        name, length = case["case"], case["chunk_size"]
+        name, length, coefficient = case["case"], case["chunk_size"], case["coeff"]
         chunks, resets = inputs[f"{name}/chunks"], inputs[f"{name}/reset_before"]
-        actions, pending = [], []
-        for row in range(case["batch"]):
-            one = core.TemporalEnsembler(length, case["coeff"])
-            taken = []
-            for chunk, reset in zip(chunks[:, row], resets, strict=True):
-                if reset:
-                    one.reset()
-                taken.append(one.update(np.ascontiguousarray(chunk)))
-            actions.append(np.stack(taken))
-            pending.append(one)
+        rows = [[np.ascontiguousarray(chunk[b]) for chunk in chunks] for b in range(case["batch"])]
+        actions = [_play(make(length, coefficient), row, resets)[1] for row in rows]
         comparison.tensor(f"{name}/actions", np.stack(actions, 1))
-        means, counts = _pending(pending, chunks.shape[-1])
-        comparison.tensors({f"{name}/pending": means, f"{name}/pending_count": counts})
+        held = [_pending(make, length, coefficient, row, resets) for row in rows]
+        comparison.tensor(f"{name}/pending", np.stack([means for means, _ in held]))
+        comparison.tensor(f"{name}/pending_count", held[0][1])
 
 
-def _pending(ensemblers: list[Any], width: int) -> tuple[np.ndarray, np.ndarray]:
-    held = [one.pending() for one in ensemblers]  # [(means (T - 1, A), counts (T - 1,))]
-    return np.stack([means.reshape(-1, width) for means, _ in held]), held[0][1]
+def _play(one: Any, chunks: list[np.ndarray], resets: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The ensembler after the chunks, and its actions (N, A)."""
+    actions = []
+    for chunk, reset in zip(chunks, resets, strict=True):
+        if reset:
+            one.reset()
+        actions.append(np.asarray(one.update(chunk)))
+    return one, np.stack(actions)
+
+
+def _pending(
+    make: Any, length: int, coefficient: float, chunks: list[np.ndarray], resets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the ensembler still holds, (T - 1, A) means and (T - 1,) counts, from what it answers.
+
+    Two replays go on with chunks of zeros and of ones. Entry k then has n + k + 1 predictions, n of them real; the
+    share of the real ones is 1 - (answer to ones - answer to zeros), which tells n, and then the mean.
+    """
+    sums = np.cumsum(np.exp(-coefficient * np.arange(length), dtype=np.float64))
+    answers = []
+    for value in (0.0, 1.0):
+        one, _ = _play(make(length, coefficient), chunks, resets)
+        probe = np.full_like(chunks[0], value)
+        told = np.array([one.update(probe) for _ in range(length - 1)], np.float64)
+        answers.append(told.reshape(length - 1, chunks[0].shape[-1]))
+    zeros, ones = answers
+    means, counts = np.zeros((length - 1, chunks[0].shape[-1])), np.zeros(length - 1, np.int64)
+    for k in range(length - 1):
+        shares = sums[: length - k - 1] / sums[k + 1 :]  # for n = 1, 2, ...: c[n - 1] / c[n + k]
+        found = int(np.abs(shares - (1 - (ones[k] - zeros[k]).mean())).argmin())
+        counts[k], means[k] = found + 1, zeros[k] / shares[found]
+    return means, counts
 
 
 def aggregation(folder: Path, golden: Mapping[str, Any], inputs: Arrays, comparison: Any) -> None:
-    core = _core()
+    core = compare.core()
     names = {name.partition("/")[0] for name in inputs}
     for function in golden["functions"]:
         for name in sorted(n for n in names if n.startswith("case")):
@@ -129,11 +151,3 @@ def _episode(core: Any, inputs: Arrays, name: str, function: str, ticks: int) ->
             steps.append(-1)
             actions.append(np.zeros(width, np.float32))
     return {"timestep": np.array(steps), "action": np.stack(actions), "queue_size": np.array(sizes)}
-
-
-def _core() -> Any:
-    if importlib.util.find_spec("rl._core") is None:
-        raise sys.modules["rl_golden_compare"].NotKnown("rl._core is not built: `pip install -e .` builds it")
-    from rl import _core
-
-    return _core

@@ -79,7 +79,8 @@ class ControlLoop {
       bus_.refuse_arm(state);
       return false;
     }
-    if (bus_.arm(reading)) planner_.armed(reading, bus_.now());
+    const Arming arming = bus_.arm(reading);
+    if (arming != Arming::refused) planner_.armed(reading, bus_.now(), arming == Arming::switched_on);
     return true;
   }
 

@@ -5,8 +5,9 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "rl/safety.hpp"
 
@@ -70,9 +71,12 @@ class RecordRing {
  private:
   static constexpr std::size_t kHead = 9;
   std::size_t capacity_;
-  std::size_t axes_;
   std::size_t stride_;
-  std::vector<std::atomic<std::uint64_t>> words_;
+  // Zeroed by the kernel page by page: an hour of records costs no memory before it is recorded.
+  struct Free {
+    void operator()(void* memory) const noexcept { std::free(memory); }
+  };
+  std::unique_ptr<std::atomic<std::uint64_t>[], Free> words_;
   alignas(64) std::atomic<std::uint64_t> head_{0};
 };
 

@@ -52,6 +52,9 @@ struct PlannerConfig {
   std::int64_t active_cycles = 0;  ///< 0: until stopped
 };
 
+/// How the motors came to have torque: switched on by us, or found on and taken over as they were.
+enum class Arming : std::uint8_t { refused, switched_on, taken_over };
+
 /// One chunk on its way from the producer to the loop. Its memory is fixed.
 struct ChunkSlot {
   std::int64_t observed = 0;
@@ -85,7 +88,8 @@ class Planner {
   Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally);
 
   /// The motors took torque at this pose: the goals begin here, at rest.
-  void armed(const Reading& reading, std::int64_t now) noexcept;
+  /// `ramp`: their torque limit was lowered and is to be raised again.
+  void armed(const Reading& reading, std::int64_t now, bool ramp) noexcept;
   void released(bool all_off) noexcept;
   void overrun() noexcept { overrun_ = true; }
 

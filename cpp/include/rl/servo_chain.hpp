@@ -88,7 +88,8 @@ class ServoChain {
 
   /// Per motor: torque limit low, goal = measured, torque on, read back. Stops at the first motor that refuses.
   /// `stamp` gets the time directly before the first goal left.
-  [[nodiscard]] Trouble energise(std::int64_t& stamp) noexcept;
+  /// `taken_over`: one of them had torque already and keeps its torque limit.
+  [[nodiscard]] Trouble energise(std::int64_t& stamp, bool& taken_over) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept;
   /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock closed.
@@ -110,6 +111,12 @@ class ServoChain {
   void pump(std::int64_t now) noexcept;
   void expire(std::int64_t now) noexcept;
   [[nodiscard]] bool lost() const noexcept { return lost_; }
+  void hang_up() noexcept {
+    lost_ = true;
+    active_ = false;
+  }
+  /// Why the adapter has no low-latency mode; "" when it has.
+  [[nodiscard]] const std::string& latency_note() const noexcept { return latency_note_; }
   [[nodiscard]] bool echoes() const noexcept { return echo_; }
   [[nodiscard]] std::int64_t allowance() const noexcept { return allowance_; }
 
@@ -138,7 +145,7 @@ class ServoChain {
   bool read_facts(std::size_t joint, MotorFacts& facts) noexcept;
   [[nodiscard]] Trouble judge(std::size_t joint, const MotorFacts& facts) const noexcept;
   void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first, std::vector<Trouble>& notes) const;
-  [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp) noexcept;
+  [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp, bool& taken_over) noexcept;
   Result<int> configure_joint(std::size_t joint);
   struct Wanted {
     const Register* reg = nullptr;
@@ -157,6 +164,7 @@ class ServoChain {
   ChainConfig config_;
   const Model* model_ = nullptr;
   SerialPort port_;
+  std::string latency_note_;
   ReplyReader reader_;
   std::array<std::uint8_t, kMostIds> ids_{};
   std::array<JointState, kMostJoints> states_{};

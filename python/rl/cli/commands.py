@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from rl.config.command_line import CommandSpec
+if TYPE_CHECKING:
+    from rl.config.command_line import CommandSpec
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command of the program. `spec` and `run` are "module:name", looked up when the command is used."""
 
     name: str

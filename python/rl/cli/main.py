@@ -11,7 +11,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from rl.api.errors import RlError
 from rl.cli.commands import COMMANDS, execute, spec_of
-from rl.config.nearest import nearest
 
 INTERRUPTED = 130
 # Typer brings its own click in newer versions and uses the shared one in older ones: asked for through its classes.
@@ -43,6 +42,8 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
+            from rl.config.nearest import nearest
+
             raise RlUsage(f"there is no command '{args[0]}'", nearest(args[0], self.commands))
         return super().resolve_command(ctx, args)
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from rl.testing.conformance import Outcome
 
 SLOW_MS = 20.0
-Known = Literal[
-    "policy", "robot", "teleoperator", "camera", "format", "environment", "exporter", "runtime", "step"
-]
+Known = Literal["policy", "robot", "teleoperator", "camera", "format", "environment", "exporter", "runtime", "step"]
 Scaffolded = Literal["policy", "robot", "format", "camera", "teleoperator", "environment"]
 
 
@@ -51,7 +49,9 @@ class NewOptions:
 class CheckOptions:
     name: Annotated[str, doc("the plugin's name or alias")]
     kind: Annotated[Known | None, doc("only this kind, when several have the name")] = None
-    options: Annotated[dict[str, Any], doc("the plugin's own options: --options.port sim")] = field(default_factory=dict)
+    options: Annotated[dict[str, Any], doc("the plugin's own options: --options.port sim")] = field(
+        default_factory=dict
+    )
 
 
 LIST = CommandSpec(
@@ -60,7 +60,9 @@ LIST = CommandSpec(
     "Lists every plugin with its source and load time, what is broken and why, and names claimed twice.\n"
     "Further: rl plugins show NAME, rl plugins new NAME --kind KIND, rl plugins check NAME.",
 )
-SHOW = CommandSpec("plugins show", ShowOptions, "Shows one plugin: what it is for, what it needs, its options.", ("name",), ("name",))
+SHOW = CommandSpec(
+    "plugins show", ShowOptions, "Shows one plugin: what it is for, what it needs, its options.", ("name",), ("name",)
+)
 NEW = CommandSpec(
     "plugins new",
     NewOptions,
@@ -72,7 +74,7 @@ NEW = CommandSpec(
 CHECK = CommandSpec(
     "plugins check",
     CheckOptions,
-    "Runs the conformance kit on an installed plugin. Robots and leaders are checked on port 'sim' unless told otherwise.",
+    "Runs the conformance kit on an installed plugin. Robots and leaders are tried on port 'sim' unless told another.",
     ("name",),
     ("name",),
 )
@@ -80,7 +82,12 @@ CHECK = CommandSpec(
 
 def main(words: Sequence[str]) -> int:
     """`rl plugins WORDS`. Returns the exit code; RlError for wrong words and for what is not there."""
-    commands = {"list": (LIST, list_plugins), "show": (SHOW, show_plugin), "new": (NEW, new_plugin), "check": (CHECK, check_plugin)}
+    commands = {
+        "list": (LIST, list_plugins),
+        "show": (SHOW, show_plugin),
+        "new": (NEW, new_plugin),
+        "check": (CHECK, check_plugin),
+    }
     head = words[0] if words else ""
     if head and not head.startswith("-") and head not in commands:
         raise InputError(f"there is no command 'plugins {head}'", where="rl", todo=nearest(head, commands))
@@ -204,7 +211,8 @@ def _as_json(found: Registry, rows: Sequence[tuple[str, Spec, Source]]) -> dict[
             for kind, spec, source in rows
         ],
         "broken": [
-            {"distribution": s.distribution, "entry_point": s.entry_point, "cause": cause} for s, cause in found.broken.items()
+            {"distribution": s.distribution, "entry_point": s.entry_point, "cause": cause}
+            for s, cause in found.broken.items()
         ],
         "clashes": [{"kind": k, "name": n, "sources": [str(s) for s in sources]} for k, n, sources in _clashes(found)],
     }
@@ -265,7 +273,13 @@ def _fact(label: str, value: Any) -> str:
 
 def _verdict(outcome: Outcome) -> str:
     mark = {"ok": "ok  ", "broken": "FAIL", "left out": "-   ", "not run": "-   "}[outcome.verdict]
-    reason = f"\n        {outcome.reason}" if outcome.verdict == "broken" else f" ({outcome.reason})" if outcome.reason else ""
+    reason = (
+        f"\n        {outcome.reason}"
+        if outcome.verdict == "broken"
+        else f" ({outcome.reason})"
+        if outcome.reason
+        else ""
+    )
     return f"  {mark}  {outcome.sentence}{reason}"
 
 

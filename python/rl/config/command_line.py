@@ -320,7 +320,8 @@ class _Reader:
         path, preset = latest.get(f"{place}.path"), latest.get(f"{place}.preset")
         layers: list[tuple[str, Mapping[str, Any]]] = []
         if path is not None and self.spec.base is not None:
-            layers.append((str(path), self.spec.base(found.choice.kind, str(path))[1]))
+            name, below = self.spec.base(found.choice.kind, str(path))
+            layers.append((str(path), {"type": name, **below}))
         if preset is not None:
             cls = self.chooser.config_class(found.choice.kind, self.picked[place])
             presets = getattr(cls, "PRESETS", {})

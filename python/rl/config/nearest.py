@@ -1,11 +1,12 @@
 """The nearest known name to a mistyped one."""
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """'did you mean 'act'?', or the known names when they are few, or ''."""
+    import difflib
+
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

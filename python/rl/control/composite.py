@@ -1,13 +1,19 @@
 """Several robots as one, by arithmetic on the contract: prefixed names, shifted slices, joined states."""
 
+from __future__ import annotations
+
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rl.api.errors import InputError, RlError
 from rl.api.features import Feature
-from rl.api.protocols import Array, Axis, Calibrated, HasCameras, Intent, Rests, Snapshot
+from rl.api.protocols import Axis, Calibrated, HasCameras, Intent, Rests, Snapshot
+
+if TYPE_CHECKING:
+    from rl.api.protocols import Array
 
 
 def joined(name: str, kind: Literal["state", "action"], parts: Mapping[str, Feature]) -> Feature:
@@ -21,7 +27,7 @@ def joined(name: str, kind: Literal["state", "action"], parts: Mapping[str, Feat
 def spans(lengths: Sequence[int]) -> list[slice]:
     """The place of each part in the joined vector."""
     ends = np.cumsum([0, *lengths]).tolist()
-    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
 
 class Joined:

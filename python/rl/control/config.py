@@ -129,11 +129,11 @@ class CamerasConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """The whole path on an emulated arm: teleoperate, record, train, export, deploy, compare. No hardware, no network."""
+    """The whole path on an emulated arm: teleoperate, record, train, export, deploy, compare."""
 
-    output_dir: Annotated[str, doc("folder of everything that the demo makes; a new one beside it when it is there")] = (
-        "outputs/demo"
-    )
+    output_dir: Annotated[
+        str, doc("folder of everything that the demo makes; a new one beside it when it is there")
+    ] = "outputs/demo"
     teleop_time: Annotated[float, doc("teleoperation before the recording", unit="s", gt=0)] = 3.0
     episodes: Annotated[int, doc("episodes to record", ge=2)] = 5
     episode_time: Annotated[float, doc("time of an episode", unit="s", gt=0)] = 8.0

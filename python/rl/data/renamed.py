@@ -56,9 +56,7 @@ class RenamedReader:
         values = self.reader.rows(indices, [self._own.get(c, c) for c in columns])
         return {c: values[self._own.get(c, c)] for c in columns}
 
-    def frames(
-        self, camera: str, indices: NDArray[np.int64], size: tuple[int, int] | None = None
-    ) -> NDArray[np.uint8]:
+    def frames(self, camera: str, indices: NDArray[np.int64], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """As the reader's, under the new name."""
         return self.reader.frames(self._own.get(camera, camera), indices, size)
 

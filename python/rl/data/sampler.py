@@ -1,4 +1,4 @@
-"""The order in which window starts are visited: a pure function of seed and epoch, so that any step can be asked for."""
+"""The order in which window starts are visited: a pure function of seed and epoch, so any step can be asked for."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class WindowView:
         features: Iterable[str] = (),
     ) -> None:
         known = reader.info.features
-        wanted = {**{name: (0,) for name in features}, **{name: tuple(steps) for name, steps in offsets.items()}}
+        wanted = {**dict.fromkeys(features, (0,)), **{name: tuple(steps) for name, steps in offsets.items()}}
         for name in wanted:
             if name not in known:
                 raise InputError(

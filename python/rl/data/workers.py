@@ -144,7 +144,7 @@ def _serve(pipe: Connection, descriptor: int | None, size: int, slots: int, view
             return
         try:
             layout, rest = _place(view.batch(positions), memory, slot * size, size)
-            answer = (step, None, layout, rest)
+            answer: tuple[Any, ...] = (step, None, layout, rest)
         except RlError as error:
             answer = (step, error, {}, {})
         except Exception as error:  # noqa: BLE001  whatever it is belongs to the parent

@@ -101,10 +101,12 @@ def describe(folder: str | Path) -> Checkpoint:
     except InputError as error:
         raise InputError(error.what, where=str(path), todo=error.todo) from None
     about = read_about(folder)
-    inputs, outputs = (read_features(content.get(key), f"{path}: {key}") for key in ("input_features", "output_features"))
+    inputs, outputs = (
+        read_features(content.get(key), f"{path}: {key}") for key in ("input_features", "output_features")
+    )
     options = {k: v for k, v in content.items() if k not in (*COMMON, "type", "input_features", "output_features")}
     if isinstance(options.get("normalization_mapping"), dict):  # a type that the file leaves out is not normalised
-        absent = {word: "IDENTITY" for word in ("VISUAL", "STATE", "ACTION")}
+        absent = dict.fromkeys(("VISUAL", "STATE", "ACTION"), "IDENTITY")
         options["normalization_mapping"] = absent | options["normalization_mapping"]
     config = _options(known.config_class("policy", policy), options, path)
     own = {k: v for k, v in about.policy_options.items() if k in getattr(type(config), "OWN", ())}
@@ -139,7 +141,12 @@ def load_policy(
     tensors = {k: v for k, v in _tensors(checkpoint.folder, allow_pickle).items() if not _ignored(checkpoint, k)}
     if isinstance(policy, TranslatesWeights):
         tensors = dict(policy.translate(tensors))
-    _check_shapes(checkpoint, {k: tuple(v.shape) for k, v in wanted.items()}, {k: tuple(v.shape) for k, v in tensors.items()}, strict)
+    _check_shapes(
+        checkpoint,
+        {k: tuple(v.shape) for k, v in wanted.items()},
+        {k: tuple(v.shape) for k, v in tensors.items()},
+        strict,
+    )
     fitting = {k: v for k, v in tensors.items() if k in wanted and v.shape == wanted[k].shape}
     policy.load_state_dict(fitting, strict=False)
     loaded: PolicyModule = policy.to(device).eval()
@@ -204,7 +211,9 @@ def _cached(name: str) -> Path | None:
         revision = (cache / "refs" / "main").read_text().strip()
     except OSError:
         raise InputError(
-            f"is neither a folder nor in the cache {cache.parent}", where=name, todo="download it first, then give its folder"
+            f"is neither a folder nor in the cache {cache.parent}",
+            where=name,
+            todo="download it first, then give its folder",
         ) from None
     snapshot = cache / "snapshots" / revision
     if not re.fullmatch(r"[0-9a-f]{7,64}", revision) or not (snapshot / CONFIG).is_file():
@@ -277,7 +286,9 @@ def _check_shapes(
     }
     text = "; ".join(f"{len(names)} {word}: {_listed(names)}" for word, names in faults.items() if names)
     if text and strict:
-        raise InputError(f"the weights do not fit the policy '{checkpoint.policy}': {text}", where=str(checkpoint.folder))
+        raise InputError(
+            f"the weights do not fit the policy '{checkpoint.policy}': {text}", where=str(checkpoint.folder)
+        )
     if text:
         import warnings
 

@@ -35,7 +35,7 @@ def describe(
         raise InputError("the checkpoint does not say the rate of its data", where="export", todo="give --fps")
     host, inside = split(processing)
     names = {new: old for old, new in processing.renamed.items()}
-    inputs = robot_inputs(policy, processing, about)
+    inputs = robot_inputs(policy, processing, about, program)
     recipe, action = policy.recipe(), policy_action(policy)
     windows = {names.get(key, key): list(steps) for key, steps in policy.windows().act.items()}
     chunk = chunk_length(policy, program)
@@ -72,13 +72,8 @@ def describe(
 
 
 def chunk_length(policy: Policy, program: Program) -> int:
-    """Rows of a chunk. Found by running the program's graphs on their examples; policies name it differently."""
-    config = policy.config
-    for key in ("chunk_size", "horizon"):
-        value = getattr(config, key, None)
-        if isinstance(value, int):
-            return _rows(program) or value
-    return _rows(program) or 1
+    """Rows of a chunk: as the graph that makes it gives them, else as the config says."""
+    return _rows(program) or int(getattr(policy.config, "chunk_size", 1))
 
 
 def _rows(program: Program) -> int:

@@ -18,9 +18,7 @@ class GeneratorDraws:
     generator: None is torch's own. device: None is the generator's.
     """
 
-    def __init__(
-        self, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> None:
+    def __init__(self, generator: torch.Generator | None = None, device: torch.device | str | None = None) -> None:
         self.generator = generator
         self.source = generator.device if generator is not None else torch.device("cpu")
         self.device = torch.device(device) if device is not None else self.source
@@ -75,9 +73,7 @@ class RecordedDraws:
 class NotingDraws(GeneratorDraws):
     """Fresh numbers, and a note of every draw asked for: what an exported graph needs as inputs."""
 
-    def __init__(
-        self, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> None:
+    def __init__(self, generator: torch.Generator | None = None, device: torch.device | str | None = None) -> None:
         super().__init__(generator, device)
         self.asked: dict[str, list[Tensor]] = {}
         self.laws: dict[str, tuple[Law, int]] = {}

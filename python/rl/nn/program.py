@@ -102,12 +102,16 @@ def graph_inputs(policy: Policy, about: About) -> dict[str, Feature]:
     }
 
 
-def robot_inputs(policy: Policy, processing: Processing, about: About) -> dict[str, Feature]:
-    """What a robot gives: `graph_inputs` without what the host steps make, under the names before renaming."""
+def robot_inputs(policy: Policy, processing: Processing, about: About, program: Program) -> dict[str, Feature]:
+    """What a robot gives: the features that some graph takes, under the names before renaming, without what the host
+    steps make."""
     names = {new: old for old, new in processing.renamed.items()}
     steps = split(processing)[0]
+    taken = {name for graph in program.graphs for name in graph.inputs}
     given = {
-        names.get(name, name): replace(f, name=names.get(name, name)) for name, f in graph_inputs(policy, about).items()
+        names.get(name, name): replace(f, name=names.get(name, name))
+        for name, f in graph_inputs(policy, about).items()
+        if name in taken
     }
     for name in list(given):
         without = {k: v for k, v in given.items() if k != name}
@@ -146,7 +150,9 @@ class EagerChunk:
         tensors = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in sample.items() if isinstance(v, np.ndarray)}
         with torch.no_grad():
             ready = self.inside.apply(tensors)
-            chunk, self.state = self.policy.predict({n: ready[n] for n in self.policy.inputs}, draws, self.state)
+            chunk, self.state = self.policy.predict(
+                {n: ready[n] for n in self.policy.inputs if n in ready}, draws, self.state
+            )
             chunk = self.inside.invert_actions(chunk, tensors, name=self.action)
         out = chunk.numpy()
         return np.asarray(self.host.invert_actions(out, window, name=self.action), dtype=np.float32)

@@ -41,16 +41,19 @@ class FrozenBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scale, shift = self.affine()
-        return x * scale[:, None, None] + shift[:, None, None]
+        y: Tensor = x * scale[:, None, None] + shift[:, None, None]
+        return y
 
 
-def convolved(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+def convolved(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     """norm(conv(x)) as one convolution: the norm is frozen, so it is a factor on the kernel and a bias.
 
     The gradient reaches `conv.weight` through the factor; no pass over the feature map is spent on the norm.
     """
     if not isinstance(norm, FrozenBatchNorm):  # folded before: the convolution has it all
-        return conv(x)
+        whole: Tensor = conv(x)
+        return whole
+    assert isinstance(conv, nn.Conv2d)
     scale, shift = norm.affine()
     kernel = conv.weight * scale[:, None, None, None]
     return F.conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation)
@@ -107,7 +110,9 @@ class ResNet(nn.Module):
             raise InputError(f"there is no '{name}'", where="vision_backbone", todo=f"known: {', '.join(VARIANTS)}")
         bottleneck, blocks = VARIANTS[name]
         if dilated and not bottleneck:
-            raise InputError(f"{name} cannot be dilated", where="replace_final_stride_with_dilation", todo="use resnet50")
+            raise InputError(
+                f"{name} cannot be dilated", where="replace_final_stride_with_dilation", todo="use resnet50"
+            )
         block = Bottleneck if bottleneck else Basic
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), FrozenBatchNorm(64)
         given, self.channels = 64, 512 * block.widening
@@ -143,13 +148,11 @@ class ResNet(nn.Module):
 
 def _fold(conv: nn.Conv2d, norm: FrozenBatchNorm) -> nn.Conv2d:
     scale, shift = norm.affine()
-    whole = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation
-    ).to(conv.weight)
-    with torch.no_grad():
-        whole.weight.copy_(conv.weight * scale[:, None, None, None])
-        if whole.bias is not None:
-            whole.bias.copy_(shift)
+    whole = copy.copy(conv)  # size, stride, padding and dilation stay
+    whole._parameters = {
+        "weight": nn.Parameter((conv.weight * scale[:, None, None, None]).detach()),
+        "bias": nn.Parameter(shift.detach().clone()),
+    }
     return whole
 
 

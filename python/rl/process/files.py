@@ -114,11 +114,12 @@ def _write_steps(folder: Path, pipeline: str, steps: list[ProcessorStep]) -> Non
         name, config = getattr(step, "name", ""), getattr(step, "config", None)
         if not name or config is None:
             raise InputError(f"{type(step).__name__} has no name and config, so no file can hold it", where=pipeline)
-        entry = {"registry_name": name, "config": _sparse(plain(config))}
+        entry: dict[str, Any] = {"registry_name": name, "config": _sparse(plain(config))}
         state = step.state()
         if state:
-            entry["state_file"] = f"{pipeline}_step_{index}_{name}.safetensors"
-            write_arrays(folder / entry["state_file"], state)
+            file = f"{pipeline}_step_{index}_{name}.safetensors"
+            write_arrays(folder / file, state)
+            entry["state_file"] = file
         entries.append(entry)
     write_json(folder / f"{pipeline}.json", {"name": pipeline, "steps": entries})
 

@@ -60,7 +60,8 @@ class Images:
         channels = self.known[name].shape[-1]
         if pictures.dtype != xp.uint8 or pictures.ndim != 5 or pictures.shape[-1] != channels:
             raise InputError(
-                f"'{name}' is {pictures.dtype} {tuple(pictures.shape)}, not uint8 (batch, time, height, width, {channels})",
+                f"'{name}' is {pictures.dtype} {tuple(pictures.shape)}, "
+                f"not uint8 (batch, time, height, width, {channels})",
                 where="images",
             )
         values = xp.astype(xp.permute_dims(pictures, (0, 1, 4, 2, 3)), xp.float32) / 255
@@ -86,4 +87,5 @@ def weights(given: int, wanted: int) -> NDArray[np.float32]:
     centre = (np.arange(wanted) + 0.5) * scale
     distance = np.abs(np.arange(given) + 0.5 - centre[:, None])  # (wanted, given)
     triangle = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
-    return (triangle / triangle.sum(-1, keepdims=True)).astype(np.float32)
+    rows: NDArray[np.float32] = (triangle / triangle.sum(-1, keepdims=True)).astype(np.float32)
+    return rows

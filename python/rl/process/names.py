@@ -59,7 +59,9 @@ class Rename(_Stateless):
         for name, value in given.items():
             base = name.removesuffix("_is_pad")
             new = self.config.rename_map.get(base, base) + name[len(base) :]
-            if new in out or (new != name and new in given and new.removesuffix("_is_pad") not in self.config.rename_map):
+            if new in out or (
+                new != name and new in given and new.removesuffix("_is_pad") not in self.config.rename_map
+            ):
                 raise InputError(f"'{name}' is renamed to '{new}', which is there already", where="rename_map")
             out[new] = value
         return out

@@ -13,7 +13,9 @@ from rl.process.features import read_features, write_features
 from rl.process.modes import MODES, lerobot_modes, modes_by_kind
 from rl.process.options import NormaliseOptions
 
-Statistics = Mapping[str, Mapping[str, Any]]  # feature -> mean, std, min ... -> array of the feature's length or (3, 1, 1)
+Statistics = Mapping[
+    str, Mapping[str, Any]
+]  # feature -> mean, std, min ... -> array of the feature's length or (3, 1, 1)
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -33,9 +35,7 @@ class Normalise:
     name = "normalizer_processor"
     where: Literal["host", "graph"] = "graph"
 
-    def __init__(
-        self, modes: Mapping[str, str], features: Features, statistics: Statistics, eps: float = 1e-8
-    ) -> None:
+    def __init__(self, modes: Mapping[str, str], features: Features, statistics: Statistics, eps: float = 1e-8) -> None:
         self.modes = modes_by_kind(modes)
         self.known = dict(features)
         self.eps = eps
@@ -137,7 +137,9 @@ class Normalise:
         missing = [key for key in wanted if key not in given]
         if missing:
             mode = self.modes[feature.kind]
-            raise InputError(f"the statistics of '{feature.name}' lack {' and '.join(missing)}", where=f"normalise {mode}")
+            raise InputError(
+                f"the statistics of '{feature.name}' lack {' and '.join(missing)}", where=f"normalise {mode}"
+            )
         first, second = (self._shaped(feature, key, given[key]) for key in wanted)
         return first, second
 

@@ -14,9 +14,9 @@ class NormaliseOptions:
     eps: Annotated[float, doc("added to deviations; stands for a range of zero", ge=0)] = 1e-8
     features: Annotated[dict[str, Any], doc("name -> type and shape of what is scaled")]
     norm_map: Annotated[dict[str, str], doc("feature type -> mode: VISUAL MEAN_STD")]
-    normalize_observation_keys: Annotated[
-        tuple[str, ...] | None, doc("only these observations; null: all of them")
-    ] = None
+    normalize_observation_keys: Annotated[tuple[str, ...] | None, doc("only these observations; null: all of them")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,9 @@ def build_processing(
     given = {rename.get(name, name): dict(entry) for name, entry in statistics.items()}
     for name, feature in inputs.items():
         if imagenet and feature.kind == "image":
-            given.setdefault(name, {}).update({k: np.float32(v).reshape(3, 1, 1) for k, v in IMAGENET.items()})
+            given.setdefault(name, {}).update(
+                {k: np.array(v, np.float32).reshape(3, 1, 1) for k, v in IMAGENET.items()}
+            )
     processing = Processing(
         pre=(*opening_steps(rename), images_of(inputs), Normalise(normalise, {**inputs, **outputs}, given)),
         post=(Unnormalise(normalise, outputs, given), Device(DeviceOptions())),

@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _entries(path: Path, text: bytes, room: int) -> dict[str, Entry]:
         entries[name], span = _entry(path, name, entry, room)
         spans.append(span)
     spans.sort()
-    if any(end > begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False)):
+    if any(end > begin for (_, end), (begin, _) in pairwise(spans)):
         raise InputError("two of its tensors share bytes", where=str(path))
     return entries
 
@@ -97,7 +98,9 @@ def _entry(path: Path, name: str, entry: Any, room: int) -> tuple[Entry, tuple[i
     def whole(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
-    dtype, shape, offsets = (entry.get(k) if isinstance(entry, dict) else None for k in ("dtype", "shape", "data_offsets"))
+    dtype, shape, offsets = (
+        entry.get(k) if isinstance(entry, dict) else None for k in ("dtype", "shape", "data_offsets")
+    )
     if dtype not in WIDTHS or not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
         raise InputError(f"tensor '{name}' is not described as the format wants", where=str(path))
     if not all(map(whole, shape)) or not all(map(whole, offsets)):

@@ -154,6 +154,7 @@ class Manifest(Entry):
     precision: str = "float32"
     parity: ParityEntry | None = None
     sample: str = ""  # file of the bundle
+    sample_task: str = ""
     versions: dict[str, str] = {}
     files: dict[str, FileEntry] = {}
 

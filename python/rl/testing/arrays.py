@@ -37,7 +37,9 @@ def observation_of(inputs: Features, act: Mapping[str, Sequence[int]], rows: int
     return {name: tensor_of(f, rows, len(act.get(name, (0,))), generator) for name, f in inputs.items()}
 
 
-def batch_of(features: Features, train: Mapping[str, Sequence[int]], padding: Sequence[str], seed: int) -> dict[str, Any]:
+def batch_of(
+    features: Features, train: Mapping[str, Sequence[int]], padding: Sequence[str], seed: int
+) -> dict[str, Any]:
     """What `loss` takes. padding: for each row "none", "half" (of the steps after now) or "all" (but now)."""
     import torch
 

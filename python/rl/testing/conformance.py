@@ -140,7 +140,7 @@ def refused(what: str, call: Callable[[], Any], *, todo: str, containing: str = 
             raise Violation(f"{what}: the error does not name '{containing}': {error}", todo) from error
         require("\n" not in str(error), f"{what}: the error has several lines", "one line: where: what; todo")
         return error
-    except Exception as error:  # noqa: BLE001  whatever else it raises is the violation
+    except Exception as error:
         raise Violation(f"{what}: {told(error)}", todo) from error
     raise Violation(f"{what} is accepted", todo)
 
@@ -168,7 +168,8 @@ def _on_import_path(target: str) -> bool:
 def watched() -> Iterator[list[str]]:
     """Collects what this thread opens, lists, makes or connects while the block runs; imports are left out."""
     _hook_once()
-    _watch.seen = seen = []
+    seen: list[str] = []
+    _watch.seen = seen
     try:
         yield seen
     finally:

@@ -18,8 +18,31 @@ from rl.config import build, plain
 from rl.config.types import fields_of, is_tree, readable, unwrap_optional, walk
 from rl.testing.conformance import Subject, Violation, require, rule, told
 
-HEAVY = ("torch", "transformers", "cv2", "av", "pyarrow", "onnxruntime", "onnx", "mujoco", "pandas", "scipy", "matplotlib")
-OPTIONAL = (*HEAVY, "gymnasium", "diffusers", "onnxscript", "torchvision", "peft", "rerun", "tensorboard", "wandb", "h5py")
+HEAVY = (
+    "torch",
+    "transformers",
+    "cv2",
+    "av",
+    "pyarrow",
+    "onnxruntime",
+    "onnx",
+    "mujoco",
+    "pandas",
+    "scipy",
+    "matplotlib",
+)
+OPTIONAL = (
+    *HEAVY,
+    "gymnasium",
+    "diffusers",
+    "onnxscript",
+    "torchvision",
+    "peft",
+    "rerun",
+    "tensorboard",
+    "wandb",
+    "h5py",
+)
 
 _LIST = """
 import importlib, json, sys
@@ -64,7 +87,10 @@ def found(subject: Subject) -> None:
 def cheap(subject: Subject) -> None:
     source = subject.registry.source(subject.kind, subject.spec.name)
     entries = [e.module for e in metadata.entry_points(group=plugins.GROUP) if e.name == source.entry_point]
-    for what, modules in (("its module", entries[:1]), ("its config's module", [subject.spec.config.partition(":")[0]])):
+    for what, modules in (
+        ("its module", entries[:1]),
+        ("its config's module", [subject.spec.config.partition(":")[0]]),
+    ):
         heavy = _apart(_LIST, modules, HEAVY)
         require(not heavy, f"{what} imports {', '.join(heavy)}", "import them inside the functions that use them")
 
@@ -94,7 +120,9 @@ def _config_class(subject: Subject) -> type:
     try:
         return subject.config_class
     except Exception as error:
-        raise Violation(f"its config {subject.spec.config} {told(error)}", "name a dataclass as 'module:Name'") from error
+        raise Violation(
+            f"its config {subject.spec.config} {told(error)}", "name a dataclass as 'module:Name'"
+        ) from error
 
 
 @rule("every option has a documentation")
@@ -109,7 +137,9 @@ def builds(subject: Subject) -> None:
     cls = subject.config_class
     required = [name for name, item in fields_of(cls).items() if item.required and not is_tree(item.type)]
     absent = [name for name in required if name not in subject.options]
-    require(not absent, f"options {', '.join(absent)} have no default", "give each a default, or give them to the check")
+    require(
+        not absent, f"options {', '.join(absent)} have no default", "give each a default, or give them to the check"
+    )
     lots: dict[str, dict[str, Any]] = {"its defaults": {}, "the options given to the check": subject.options}
     lots |= {f"its preset {name}": dict(values) for name, values in getattr(cls, "PRESETS", {}).items()}
     for what, values in lots.items():
@@ -147,7 +177,9 @@ def _odd_values(annotation: Any) -> tuple[Any, ...]:
 def missing_need_is_said(subject: Subject) -> None:
     real = importlib.util.find_spec
     for need in subject.spec.needs:
-        gone = mock.patch.object(importlib.util, "find_spec", lambda name, n=need: None if name == n.module else real(name))
+        gone = mock.patch.object(
+            importlib.util, "find_spec", lambda name, n=need: None if name == n.module else real(name)
+        )
         with gone:
             try:
                 subject.registry.implementation(subject.kind, subject.name)

@@ -11,10 +11,10 @@ from functools import cached_property
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rl.api import Features
+from rl.api import Feature, Features
 from rl.testing import listing
 from rl.testing.arrays import batch_of, observation_of
-from rl.testing.conformance import LeftOut, Subject, Violation, demand, quiet_constructor, require, rule
+from rl.testing.conformance import Subject, Violation, demand, quiet_constructor, require, rule
 from rl.testing.programs import eager, run_program, tensor_like
 
 SECONDS = 5.0  # what one training step and one prediction of the `debug` size may cost
@@ -58,7 +58,9 @@ class PolicySubject(Subject):
 
         policy = policy or self.policy
         with torch.no_grad():
-            return policy.predict(observation, draws or fresh(), policy.start(len(next(iter(observation.values())))))
+            begin = policy.start(len(next(iter(observation.values()))))
+            chunk, after = policy.predict(observation, draws or fresh(), begin)
+        return chunk, after
 
 
 def fresh(seed: int = 3) -> Any:
@@ -79,7 +81,9 @@ def is_made_quietly(subject: PolicySubject) -> None:
     for name in ("windows", "recipe", "objectives", "loss", "after_step", "start", "predict", "program"):
         require(callable(getattr(made, name, None)), f"it has no {name}()", "derive it from rl.nn.PolicyModule")
     named = dict(made.inputs) == subject.inputs and dict(made.outputs) == subject.outputs
-    require(named, "its inputs and outputs are not the features it was given", "super().__init__(config, inputs, outputs)")
+    require(
+        named, "its inputs and outputs are not the features it was given", "super().__init__(config, inputs, outputs)"
+    )
 
 
 @rule("has a preset `debug`, and its windows and recipe can be used", gate=True)
@@ -89,7 +93,9 @@ def declares(subject: PolicySubject) -> None:
     windows, recipe = subject.policy.windows(), subject.policy.recipe()
     for what, offsets, known in (("train", windows.train, subject.features), ("act", windows.act, subject.inputs)):
         for name, steps in offsets.items():
-            require(name in known, f"windows().{what} names '{name}', which it was not given", "use its features' names")
+            require(
+                name in known, f"windows().{what} names '{name}', which it was not given", "use its features' names"
+            )
             rising = list(steps) == sorted(set(steps)) and len(steps) > 0
             require(rising, f"windows().{what}['{name}'] {tuple(steps)} is not rising", "sort the offsets")
     ahead = [name for name, steps in windows.act.items() if max(steps) > 0]
@@ -110,7 +116,7 @@ def loss_is_finite(subject: PolicySubject) -> None:
             what = f"loss '{objective.name}' of a batch with padding {'/'.join(padding)}"
             require(loss.total.shape == (), f"{what} has shape {tuple(loss.total.shape)}", "one number")
             todo = "mind the mask '<name>_is_pad': a row may have no padded step, or one real one"
-            require(bool(torch.isfinite(loss.total)), f"{what} is {float(loss.total)}", todo)
+            require(bool(torch.isfinite(loss.total)), f"{what} is {float(loss.total.detach())}", todo)
             bad = [name for name, part in loss.parts.items() if not bool(torch.isfinite(part).all())]
             require(not bad, f"parts {', '.join(bad)} of {what} are not finite", todo)
             again = copy.deepcopy(subject.policy).loss(subject.batch(*padding), fresh(), objective.name)
@@ -136,7 +142,11 @@ def gradients_reach(subject: PolicySubject) -> None:
         what = f"no gradient of '{objective.name}' reaches {', '.join(bare[:4])}" + (" ..." if len(bare) > 4 else "")
         require(not bare, what, todo)
         odd = [name for name, p in wanted.items() if not bool(torch.isfinite(p.grad).all())]
-        require(not odd, f"the gradient of '{objective.name}' is not finite at {', '.join(odd[:4])}", "mind roots and logs at 0")
+        require(
+            not odd,
+            f"the gradient of '{objective.name}' is not finite at {', '.join(odd[:4])}",
+            "mind roots and logs at 0",
+        )
 
 
 @rule("predict returns a chunk, and a state of start's keys and shapes", gate=True)
@@ -154,7 +164,9 @@ def predicts(subject: PolicySubject) -> None:
         require(bool(torch.isfinite(chunk).all()), "the chunk is not finite")
         same = {n: (v.shape, v.dtype) for n, v in begin.items()} == {n: (v.shape, v.dtype) for n, v in after.items()}
         told = {name: tuple(v.shape) for name, v in after.items()}
-        require(same, f"predict returns the state {told} for {rows} rows, start gave another", "same names, shapes, dtypes")
+        require(
+            same, f"predict returns the state {told} for {rows} rows, start gave another", "same names, shapes, dtypes"
+        )
 
 
 @rule("predict is pure: it changes nothing and remembers nothing")
@@ -237,9 +249,13 @@ def program_has_parity(subject: PolicySubject) -> None:
         drawn = noted.values()
         declared = {draw.name: tuple(draw.shape) for draw in program.draws}
         asked = {name: tuple(t.shape) for name, t in drawn.items()}
-        require(declared == asked, f"program().draws are {declared}, predict asks for {asked}", "declare the same draws")
+        require(
+            declared == asked, f"program().draws are {declared}, predict asks for {asked}", "declare the same draws"
+        )
         again, _ = subject.chunk(seen, RecordedDraws(drawn))
-        require(torch.equal(chunk, again), "predict gives another chunk when its draws are recorded", "name each draw once")
+        require(
+            torch.equal(chunk, again), "predict gives another chunk when its draws are recorded", "name each draw once"
+        )
         values = run_program(program, eager(program), {**seen, **drawn, **subject.policy.start(1)}, tensor_like)
         require(program.chunk in values, f"no call gives program().chunk '{program.chunk}'")
         off = float((values[program.chunk] - chunk).abs().max())
@@ -275,6 +291,24 @@ RULES = (
 )
 
 
+def subject(name: str, options: dict[str, Any]) -> PolicySubject:
+    """The policy with the first set of usual features that it accepts: an arm's state, and a small picture."""
+    state = Feature("observation.state", "state", (6,), unit="deg")
+    image = Feature("observation.images.front", "image", (64, 64, 3), "uint8")
+    action = Feature("action", "action", (6,), unit="deg")
+    tried = [
+        PolicySubject(name, {f.name: f for f in some}, {action.name: action}, options)
+        for some in ((state, image), (state,))
+    ]
+    for one in tried:
+        try:
+            one.policy.program(one.observe(1))
+        except Exception:  # noqa: BLE001  the rules will tell: this only looks for features that fit
+            continue
+        return one
+    return tried[0]
+
+
 def check_policy(name: str, inputs: Features, outputs: Features, **options: Any) -> None:
     """Raises Violation, one line, for the first rule of the contract that the policy breaks.
 
@@ -301,4 +335,4 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-__all__ = ["RULES", "LeftOut", "PolicySubject", "Violation", "check_policy"]
+__all__ = ["RULES", "PolicySubject", "Violation", "check_policy", "subject"]

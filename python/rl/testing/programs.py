@@ -17,7 +17,9 @@ Values = dict[str, Any]
 RunGraph = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
 
-def run_program(program: Program, run: RunGraph, given: Mapping[str, Any], like: Callable[[Graph, str, float], Any]) -> Values:
+def run_program(
+    program: Program, run: RunGraph, given: Mapping[str, Any], like: Callable[[Graph, str, float], Any]
+) -> Values:
     """Every named value after the calls of one inference.
 
     given: observation, draws and state by input name. run: a graph's name and its inputs -> its outputs.
@@ -30,7 +32,9 @@ def run_program(program: Program, run: RunGraph, given: Mapping[str, Any], like:
     return values
 
 
-def _run_call(call: Call, graph: Graph, run: RunGraph, values: Values, like: Callable[[Graph, str, float], Any]) -> None:
+def _run_call(
+    call: Call, graph: Graph, run: RunGraph, values: Values, like: Callable[[Graph, str, float], Any]
+) -> None:
     carried: Values = {}
     for turn in range(call.repeat):
         scheduled = {name: like(graph, name, numbers[turn]) for name, numbers in call.schedule.items()}
@@ -69,7 +73,7 @@ def tensor_like(graph: Graph, name: str, number: float) -> torch.Tensor:
 
 
 def toy_programs() -> dict[str, Program]:
-    """One for each thing that a program can say: plain, pictures, draws, a schedule with a carry, an end flag, state."""
+    """One for each thing that a program can say: plain, pictures, draws with a schedule, an end flag, state."""
     return {
         "plain": _plain(),
         "pictures": _pictures(),

@@ -92,8 +92,11 @@ def load_state(folder: Path, optimizers: Mapping[str, torch.optim.Optimizer]) ->
         for key, tensor in tensors.items():
             _, index, field = key.split("/")
             state.setdefault(int(index), {})[field] = tensor
+        wanted = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         try:
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+            for group, options in zip(optimizer.param_groups, wanted, strict=True):
+                group.update(options)  # the resolved tree decides: an option given on resume has its effect
         except ValueError as error:
             raise InputError(f"does not fit this policy ({error})", where=str(path)) from None
     randomness.restore(folder)

@@ -72,7 +72,7 @@ class Metrics:
         if self._board is not None:
             self._board.close()
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            self._wandb.finish()
 
 
 class Progress:

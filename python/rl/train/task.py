@@ -50,14 +50,13 @@ def open_task(config: TrainConfig) -> Task:
     """Open the data set and decide what goes in, what comes out and what is held out."""
     from rl.data import RenamedReader, open_dataset
     from rl.data.statistics import statistics_for
-    from rl.data.units import decide_units
 
     options = config.dataset
     reader = open_dataset(root_of(options), format=options.format)
     if config.rename_map:
         reader = RenamedReader(reader, config.rename_map)
     inputs, outputs = policy_features(reader.info.features)
-    units, notes = decide_units(reader, options.units)
+    units, notes = units_of(reader, options, next(iter(outputs.values())))
     recorded = {name: (f.shape[0], f.shape[1]) for name, f in inputs.items() if f.kind == "image"}
     inputs = _in_units(_resized(inputs, options.image_size), units)
     outputs = _in_units(outputs, units)
@@ -65,6 +64,19 @@ def open_task(config: TrainConfig) -> Task:
     statistics = statistics_for(reader, [*inputs, *outputs])
     found = (*reader.info.notes, *notes)
     return Task(reader, inputs, outputs, recorded, statistics, train, held, units, found)
+
+
+def units_of(reader: Any, options: DatasetOptions, action: Feature) -> tuple[tuple[str, ...], list[str]]:
+    """The unit of each action element, and what a person should know about how it was found."""
+    from rl.data.units import UNSTATED, explain_units
+
+    found, source = explain_units(reader, options.units)
+    if source == "ranges":
+        return tuple(found), ["joints are recorded beyond 100, so they are in degrees; --dataset.units says otherwise"]
+    if source == "nothing" or isinstance(found, str):
+        how = "the set does not say the unit of its joints: recorded as unstated; --dataset.units degrees says it"
+        return (UNSTATED,) * action.shape[0], [how]
+    return tuple(found), []
 
 
 def about(task: Task, config: TrainConfig) -> Any:

@@ -1,0 +1,1 @@
+"""Programs that print a promise, what is wanted and what was measured."""

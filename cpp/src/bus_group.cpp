@@ -1,0 +1,165 @@
+#include "rl/bus_group.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace rl {
+namespace {
+
+constexpr std::int64_t kSpin = 300 * kMicrosecond;
+constexpr std::int64_t kUrgentLook = 10 * kMillisecond;
+constexpr std::size_t kMostChains = 16;
+
+}  // namespace
+
+BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests, std::int64_t period)
+    : drives_(std::move(drives)), leaders_(std::move(leaders)), requests_(requests), period_(period) {
+  for (const auto* parts : {&drives_, &leaders_}) {
+    for (const BusPart& part : *parts) chains_.push_back(&part.bus->chain);
+  }
+}
+
+bool BusGroup::sleep_until(std::int64_t deadline) noexcept {
+  // A long period is slept in parts: an e-stop must not wait for it.
+  while (period_ > 2 * kUrgentLook && deadline - now_ns() > 2 * kUrgentLook) {
+    if (requests_.urgent()) return false;
+    sleep_until_ns(std::min(now_ns() + kUrgentLook, deadline));
+  }
+  sleep_until_ns(spin_ ? deadline - kSpin : deadline);
+  while (spin_ && now_ns() < deadline) {
+  }
+  return !requests_.urgent();
+}
+
+void BusGroup::write_goal(const AxisVector& goal) noexcept {
+  for (const BusPart& part : drives_) {
+    ServoChain& chain = part.bus->chain;
+    chain.write_goals({goal.data() + part.begin, chain.size()});
+  }
+}
+
+void BusGroup::write_torque(double part_of_limit) noexcept {
+  for (const BusPart& part : drives_) part.bus->chain.write_torque_limits(part_of_limit);
+}
+
+void BusGroup::collect() noexcept {
+  std::array<pollfd, kMostChains> items{};
+  std::array<ServoChain*, kMostChains> waiting{};
+  for (;;) {
+    std::size_t count = 0;
+    std::int64_t end = INT64_MAX;
+    for (ServoChain* const chain : chains_) {
+      if (!chain->active()) continue;
+      items[count] = {chain->descriptor(), POLLIN, 0};
+      waiting[count++] = chain;
+      end = std::min(end, chain->wait_until());
+    }
+    if (count == 0) return;
+    const std::int64_t left = std::max<std::int64_t>(end - now_ns(), 0);
+    const timespec timeout{static_cast<time_t>(left / kSecond), static_cast<long>(left % kSecond)};
+    ::ppoll(items.data(), count, &timeout, nullptr);
+    const std::int64_t now = now_ns();
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto events = static_cast<unsigned>(items[i].revents);
+      if ((events & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+        waiting[i]->hang_up();
+      } else if ((events & POLLIN) != 0) {
+        waiting[i]->pump(now);
+      }
+      waiting[i]->expire(now);
+    }
+  }
+}
+
+void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
+  const std::int64_t now = now_ns();
+  for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
+  collect();
+  reading.missing = 0;
+  reading.hang_up = reading.leader_hang_up = false;
+  for (const BusPart& part : drives_) {
+    const ServoChain& chain = part.bus->chain;
+    reading.hang_up = reading.hang_up || chain.lost();
+    const std::span<const JointState> joints = chain.joints();
+    for (std::size_t i = 0; i < joints.size(); ++i) {
+      const std::size_t axis = part.begin + i;
+      reading.values[axis] = joints[i].value;
+      reading.captured[axis] = joints[i].captured;
+      reading.status[axis] = joints[i].status;
+      if (!joints[i].fresh) reading.missing |= 1ULL << axis;
+    }
+  }
+  for (const BusPart& part : leaders_) {
+    const ServoChain& chain = part.bus->chain;
+    reading.leader_hang_up = reading.leader_hang_up || chain.lost();
+    const std::span<const JointState> joints = chain.joints();
+    for (std::size_t i = 0; i < joints.size(); ++i) {
+      reading.leader[part.begin + i] = joints[i].value;
+      reading.leader_captured[part.begin + i] = joints[i].captured;
+    }
+  }
+}
+
+bool BusGroup::release() noexcept {
+  std::uint64_t held = 0;
+  for (const BusPart& part : drives_) {  // every chain, whatever another one says
+    held |= part.bus->chain.release() << part.begin;
+  }
+  energised_.store(held, std::memory_order_release);
+  return held == 0;
+}
+
+void BusGroup::answer_arm(const ArmAnswer& answer) noexcept {
+  answer_ = answer;
+  answers_.store(answers_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+void BusGroup::refuse_arm(State state) noexcept {
+  ArmAnswer answer;
+  answer.wrong_state = true;
+  answer.state = state;
+  answer_arm(answer);
+}
+
+ArmAnswer BusGroup::check_all() noexcept {
+  ArmAnswer answer;
+  for (std::size_t i = 0; i < chains_.size(); ++i) {
+    answer.part = i;
+    answer.trouble = chains_[i]->check_quick();
+    if (!answer.trouble.none()) return answer;
+  }
+  return answer;
+}
+
+Arming BusGroup::arm(Reading& reading) noexcept {
+  ArmAnswer answer = check_all();
+  std::int64_t stamp = 0;
+  bool taken_over = false;
+  for (std::size_t i = 0; i < drives_.size() && answer.trouble.none(); ++i) {
+    answer.part = i;
+    ServoChain& chain = drives_[i].bus->chain;
+    const std::uint64_t mask = (chain.size() == 64 ? ~0ULL : (1ULL << chain.size()) - 1) << drives_[i].begin;
+    energised_.store(energised_.load(std::memory_order_relaxed) | mask, std::memory_order_release);
+    answer.trouble = chain.energise(stamp, taken_over);
+    const std::span<const JointState> joints = chain.joints();
+    for (std::size_t k = 0; k < joints.size(); ++k) {
+      reading.values[drives_[i].begin + k] = joints[k].value;
+      reading.captured[drives_[i].begin + k] = joints[k].captured;
+    }
+  }
+  if (!answer.trouble.none()) {
+    if (energised_.load(std::memory_order_relaxed) != 0 && !taken_over) static_cast<void>(release());
+    answer_arm(answer);
+    return Arming::refused;
+  }
+  std::int64_t none = 0;
+  first_goal_.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
+  answer.armed = true;
+  answer_arm(answer);
+  return taken_over ? Arming::taken_over : Arming::switched_on;
+}
+
+}  // namespace rl

@@ -1,0 +1,5 @@
+"""The mark on a plugin's hook implementations: `@hookimpl`."""
+
+import pluggy
+
+hookimpl = pluggy.HookimplMarker("rl")

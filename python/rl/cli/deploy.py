@@ -1,0 +1,195 @@
+"""`rl deploy`: a policy moves a robot."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rl.api.errors import InputError, RlError
+from rl.cli.spellings import MOVING
+from rl.config.command_line import CommandSpec, Note, Resolved
+from rl.control.config import DeployConfig
+
+if TYPE_CHECKING:
+    from rl.control.cameras import Cameras
+    from rl.control.fit import Wanted
+    from rl.control.session import Session
+
+INSIDE = Note("inference always runs beside the loop, and the core interpolates")
+
+SPEC = CommandSpec(
+    name="deploy",
+    tree=DeployConfig,
+    summary="Run a policy on a robot: rl deploy bundle/ --robot so101 --robot.port sim --duration 20",
+    positionals=("bundle",),
+    required=("bundle",),
+    aliases=MOVING
+    | {
+        "policy.path": "bundle",
+        "policy.device": "device",
+        "rename_map": "rename",
+        "fps": Note("a policy runs at its own rate; --rate is the loop's"),
+        "strategy.type": Note("nothing is recorded by deploy"),
+        "inference.type": INSIDE,
+        "interpolation_multiplier": INSIDE,
+        "return_to_initial_position": Note("the robot ends by its stop policy: see --stop"),
+        "use_torch_compile": Note("the bundle's graphs are compiled already"),
+    },
+)
+
+
+def run(resolved: Resolved) -> int:
+    """Load and check the policy while robot and cameras connect, then run it; prints the timing table."""
+    from rl.control.composite import build_robot
+    from rl.control.session import Session
+    from rl.control.sinks import LiveLine, Trace
+
+    config: DeployConfig = resolved.config
+    path = _found(config)
+    robot = build_robot(config.robot)
+    with ThreadPoolExecutor(1, thread_name_prefix="rl-load") as pool:
+        loading = pool.submit(_load, path, config)
+        known = _glance(path, loading)
+        wanted, warnings = _units(known, robot, config)
+        cameras = _cameras(wanted, robot, config, warnings)
+        sinks: list[Any] = [LiveLine(), *([Trace(config.trace)] if config.trace else [])]
+        with Session(robot, _Unready(), cameras, sinks) as session:
+            session.tell(*warnings)
+            session.connect()
+            _check(session, wanted, config)
+            actor, error = loading.result()
+            return _move(session, actor, error, wanted, config)
+
+
+def _found(config: DeployConfig) -> Path:
+    path = Path(str(config.bundle)).expanduser()
+    if not path.exists():
+        raise InputError("there is no such folder", where=str(path), todo="give a bundle (rl export) or a checkpoint")
+    return path
+
+
+def _load(path: Path, config: DeployConfig) -> tuple[Any, float | None]:
+    """The actor, its files compared and its sample repeated: the warm-up."""
+    from rl.runtime.actor import open_actor
+
+    actor = open_actor(path, config.runtime, config.device)
+    try:
+        return actor, actor.check_sample()
+    except RlError:
+        actor.close()
+        raise
+
+
+def _glance(path: Path, loading: Future[Any]) -> Wanted:
+    """What the policy needs: from the manifest at once, or, for a checkpoint, once it is loaded."""
+    from rl.control.fit import Wanted
+    from rl.runtime.bundle import Bundle
+
+    bundle = Bundle.open(path, verify=False) if (path / "manifest.json").exists() else loading.result()[0].bundle
+    return Wanted(bundle.inputs, bundle.outputs, bundle.manifest.robot, bundle.manifest.calibration)
+
+
+def _units(wanted: Wanted, robot: Any, config: DeployConfig) -> tuple[Wanted, list[str]]:
+    from rl.control import fit
+
+    simulated = bool(getattr(robot, "simulated", False))
+    settled, warning = fit.settle_units(wanted, robot.action, config.units, simulated=simulated, what="the policy")
+    return settled, [warning] if warning else []
+
+
+def _cameras(wanted: Wanted, robot: Any, config: DeployConfig, notes: list[str]) -> Cameras:
+    """The robot's cameras; on an emulated robot roles that are not given are drawn, and said."""
+    from rl.control import cameras, fit
+
+    built = cameras.build(robot.cameras() if hasattr(robot, "cameras") else {})
+    given = cameras.Cameras(built)
+    missing = fit.missing_cameras(wanted, given.features, fit.full_names(config.rename))
+    if missing and getattr(robot, "simulated", False):
+        built |= cameras.drawn(missing)
+        roles = ", ".join(cameras.role_of(feature.name) for feature in missing)
+        notes.append(f"port sim: camera {roles} is not given; the synthetic camera draws it")
+    return cameras.Cameras(built)
+
+
+def _check(session: Session, wanted: Wanted, config: DeployConfig) -> None:
+    from rl.control import fit
+
+    robot = session.robot
+    rename = fit.full_names(config.rename)
+    differing = fit.misfits(wanted, robot.state, robot.action, session.cameras.features, rename)
+    if differing:
+        raise InputError("; ".join(differing), where="the policy does not fit the robot")
+    simulated = bool(getattr(robot, "simulated", False))
+    session.tell(*filter(None, [fit.check_calibration(wanted, session.fingerprint, simulated=simulated)]))
+
+
+def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, config: DeployConfig) -> int:
+    from rl.control import fit
+    from rl.control.report import print_outcome
+    from rl.control.settings import Settings
+    from rl.control.sources import PolicySource
+
+    session.settings = Settings(
+        rate=config.rate,
+        duration=config.duration,
+        stop=config.stop,
+        merge=config.blend or ("replace" if actor.ensemble is None else "ensemble"),
+        coefficient=config.coefficient if config.coefficient is not None else (actor.ensemble or 0.01),
+        crossfade=config.crossfade,
+        interpolation=config.interpolation,
+        soft_start_s=1.0 if wanted.fingerprint or getattr(session.robot, "simulated", False) else 3.0,
+        realtime=config.realtime,
+    )
+    source = PolicySource(
+        actor.infer,
+        inputs=actor.inputs,
+        cameras=session.cameras,
+        fps=actor.fps,
+        execute=min(config.execute or actor.execute, actor.bundle.chunk),
+        rename=fit.full_names(config.rename),
+        task=config.task,
+    )
+    session.source = source
+    actor.reset()
+    try:
+        checked = "" if error is None else f", its sample repeated within {error:.1e} of the scale"
+        session.tell(f"policy {actor.bundle.manifest.policy}: {actor.fps:g} Hz, chunk {actor.bundle.chunk}{checked}")
+        if config.dry_run:
+            return _dry(session, actor)
+        outcome = session.run()
+    finally:
+        source.stop()  # before the runtime goes: an inference may still run
+        actor.close()
+    median, worst = source.latency_ms
+    extra = [("inferences", str(source.inferences)), ("inference p50 / max", f"{median:.1f} / {worst:.1f} ms")]
+    extra += [("chunks refused", ", ".join(f"{k} {v}" for k, v in source.refused.items()))] if source.refused else []
+    print_outcome(outcome, extra)
+    return outcome.exit_code
+
+
+def _dry(session: Session, actor: Any) -> int:
+    """One inference on what robot and cameras really show; nothing is energised."""
+    import numpy as np
+
+    session.join()
+    snapshot = session.robot.snapshot()
+    chunk = actor.infer(session.source.observe(snapshot), snapshot.captured)
+    if not np.isfinite(chunk).all():
+        raise RlError("the policy gave a number that is none (NaN or infinite)", where="policy")
+    print("dry run: everything fits; nothing was moved")
+    for name, pose, goal in zip(session.robot.action.names, snapshot.values, chunk[0], strict=False):
+        print(f"  {name:20} now {pose:9.2f}   first action {goal:9.2f}")
+    return 0
+
+
+class _Unready:
+    """Stands for the policy until it is loaded, so that robot and cameras can connect meanwhile."""
+
+    kind, led, notes = "chunks", False, ()
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+    def stop(self) -> None:
+        """Nothing runs."""

@@ -1,0 +1,92 @@
+"""`rl record`: demonstrations into a data set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rl.api.errors import InputError
+from rl.cli.spellings import RECORDING
+from rl.config.command_line import CommandSpec, Resolved
+from rl.control.config import PlayedSet, RecordConfig, RecordedSet
+
+SPEC = CommandSpec(
+    name="record",
+    tree=RecordConfig,
+    summary='Record demonstrations: rl record --robot ... --teleop ... --dataset data/wave --task "wave" --episodes 2',
+    aliases=RECORDING,
+    values={"dataset": "dataset.root"},
+)
+
+
+def run(resolved: Resolved) -> int:
+    """Record the episodes; what is saved stays whatever happens later."""
+    from rl.control import cameras as camera_set
+    from rl.control import recorder
+    from rl.control.composite import build_robot, build_teleoperator
+    from rl.control.report import print_outcome
+    from rl.control.session import Session
+    from rl.control.settings import Settings
+    from rl.control.sinks import LiveLine
+    from rl.control.sources import LeaderSource
+
+    config: RecordConfig = resolved.config
+    root = root_of(config.dataset)
+    if root.exists() and any(root.iterdir()) and not config.resume:
+        raise InputError(f"{root} is there already", where="dataset", todo="--resume true adds episodes to it")
+    robot, teleoperator = build_robot(config.robot), build_teleoperator(config.teleop)
+    selected = robot.cameras() if hasattr(robot, "cameras") else {}
+    cameras = camera_set.Cameras(camera_set.build(selected))
+    settings = Settings(rate=config.rate, stop=config.stop, realtime=config.realtime)
+    with Session(robot, LeaderSource(teleoperator, config.rate), cameras, settings=settings) as session:
+        session.connect()
+        cameras.wait()
+        writer = _writer(config, root, recorder.features(robot.state, robot.action, cameras))
+        tape = recorder.Recorder(
+            writer, cameras, config.task, config.fps, config.episodes, config.episode_time, config.reset_time
+        )
+        session.sinks += [tape, LiveLine()]
+        try:
+            outcome = session.run()
+        finally:
+            if hasattr(writer, "close"):
+                writer.close()
+            print(f"{len(tape.saved)} episodes, {tape.rows} rows saved in {root}")
+    print_outcome(outcome)
+    return outcome.exit_code
+
+
+def root_of(dataset: RecordedSet | PlayedSet) -> Path:
+    """The data set's folder: as given, or LeRobot's place for a repo id."""
+    if dataset.root is not None:
+        return Path(dataset.root).expanduser()
+    if dataset.repo_id is None:
+        raise InputError("no data set is given", todo="add --dataset FOLDER")
+    if Path(dataset.repo_id).is_absolute() or ".." in Path(dataset.repo_id).parts:
+        raise InputError(f"'{dataset.repo_id}' is no name of a data set", where="dataset.repo_id")
+    home = os.environ.get("HF_LEROBOT_HOME") or "~/.cache/huggingface/lerobot"
+    return Path(home).expanduser() / dataset.repo_id
+
+
+def _writer(config: RecordConfig, root: Path, features: Any) -> Any:
+    from rl.config import build
+    from rl.registry import registry
+
+    known = registry()
+    spec = known.get("format", config.dataset.format)
+    if not getattr(spec, "writes", False):
+        raise InputError(f"format '{spec.name}' cannot be recorded", where="dataset.format")
+    assert config.robot is not None
+    options = known.config_class("format", spec.name)
+    given = {"robot_type": robot_type(config)} if hasattr(options(), "robot_type") else {}
+    made = known.implementation("format", spec.name)(build(options, given, where="dataset"))
+    return made.writer(root, features, config.fps)
+
+
+def robot_type(config: RecordConfig) -> str:
+    """The robot's name as the data set keeps it; LeRobot's for the arms that LeRobot knows."""
+    assert config.robot is not None
+    several = bool(getattr(config.robot.config, "arms", {}))
+    known = {"so101": "bi_so_follower" if several else "so101_follower"}
+    return known.get(config.robot.name, config.robot.name)

@@ -1,0 +1,35 @@
+"""`rl teleop`: a leader moves a robot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rl.cli.spellings import MOVING
+from rl.config.command_line import CommandSpec, Resolved
+from rl.control.config import TeleopConfig
+
+SPEC = CommandSpec(
+    name="teleop",
+    tree=TeleopConfig,
+    summary="Move a robot by a leader: rl teleop --robot so101 --robot.port sim --teleop so101-leader ...",
+    aliases=MOVING | {"fps": "rate", "teleop_time_s": "duration"},
+)
+
+
+def run(resolved: Resolved) -> int:
+    """Teleoperate until the duration is over or Ctrl-C; prints the timing table."""
+    from rl.control.composite import build_robot, build_teleoperator
+    from rl.control.report import print_outcome
+    from rl.control.session import Session
+    from rl.control.settings import Settings
+    from rl.control.sinks import LiveLine, Trace
+    from rl.control.sources import LeaderSource
+
+    config: TeleopConfig = resolved.config
+    robot, teleoperator = build_robot(config.robot), build_teleoperator(config.teleop)
+    settings = Settings(rate=config.rate, duration=config.duration, stop=config.stop, realtime=config.realtime)
+    sinks: list[Any] = [LiveLine(), *([Trace(config.trace)] if config.trace else [])]
+    with Session(robot, LeaderSource(teleoperator, config.rate), sinks=sinks, settings=settings) as session:
+        outcome = session.run()
+    print_outcome(outcome)
+    return outcome.exit_code

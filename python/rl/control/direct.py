@@ -1,0 +1,360 @@
+"""The loop for robots that the core cannot reach: a thread that commands and reads them at absolute deadlines.
+
+Same calls and states as `rl._core.ControlLoop`, so the session drives both alike. Without a core bus Python's own
+timing is what one gets; the timing table says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl.api.errors import RlError
+from rl.api.protocols import Axis, Rests, Robot
+from rl.control.limits import Limiter
+from rl.control.settings import STATES, Settings
+
+Vector = NDArray[np.float64]
+
+STARVED_HOLD_S = 1.0  # an empty queue for this long is HOLD
+REST_LIMIT_S = 8.0
+RING = 20_000  # records kept
+LATE = 1.5  # periods: a tick later than this is a miss
+
+
+@dataclass
+class Tick:
+    """One cycle, as the core's records have it."""
+
+    cycle: int
+    deadline: int
+    woke: int
+    wrote: int
+    captured: int
+    state: str
+    values: Vector
+    goal: Vector
+    requested: Vector
+
+
+class DirectLoop:
+    """Moves `columns` of a robot's action vector. `others` gives the whole vector where only a part is moved here."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        axes: Sequence[Axis],
+        columns: Sequence[int],
+        settings: Settings,
+        source: str,
+        others: Callable[[], Vector] | None = None,
+    ) -> None:
+        from rl import _core
+
+        self.robot, self.settings, self.source, self.others = robot, settings, source, others
+        self.columns = np.asarray(columns)
+        self.axes = [axes[i] for i in columns]
+        self.period = 1 / settings.rate
+        self.limiter = Limiter(self.axes, self.period)
+        self.rolls = np.array([axis.starve == "zero" for axis in self.axes])  # a wheel stops, a joint keeps its place
+        self.queue = _core.ActionQueue(len(self.axes), settings.merge, settings.coefficient, settings.crossfade)
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._state, self._reason = "DISARMED", "not armed yet"
+        self._states: list[tuple[str, float, str]] = []
+        self._setpoint: Vector | None = None
+        self._beat = self._starved = self._armed = self._stopping = self._began = 0
+        self._stop_policy = settings.stop
+        self._ticks: deque[Tick] = deque(maxlen=RING)
+        self._errors_ms: list[float] = []
+        self._counts = {"cycles": 0, "active": 0, "misses": 0, "late": 0, "starved": 0}
+        self._first_goal = self._active_from = self._active_to = 0
+        self._rejected: dict[str, int] = {}
+        self._align = 0
+
+    # --- calls of the session
+
+    def start(self) -> None:
+        """Reads the pose and starts the thread. Errors: RlError of the robot."""
+        self._see()
+        self._began = time.monotonic_ns()
+        self._enter("DISARMED", "started")
+        self._thread = threading.Thread(target=self._run, name="rl-direct", daemon=True)
+        self._thread.start()
+
+    def align(self, deadline: int) -> None:
+        """Deadlines from now on are a whole number of periods away from this instant, ns."""
+        self._align = deadline
+
+    def arm(self) -> None:
+        faults = self._seen.faults
+        if faults:
+            raise RlError(f"not armed: {', '.join(faults)}", where="robot")
+        with self._lock:
+            if self._state not in ("DISARMED", "OFF"):
+                return
+            measured = self._measured()
+            self.limiter.begin(np.where(self.rolls, 0.0, measured))
+            self._armed = self._beat = time.monotonic_ns()
+            self._enter("SOFT_START", "armed")
+
+    def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
+        with self._lock:
+            return self._count(self.queue.push(observed, period, np.ascontiguousarray(chunk), time.monotonic_ns()))
+
+    def push_setpoint(self, values: Vector, at: int) -> str:
+        if len(values) != len(self.axes):
+            return self._count("width")
+        if not np.isfinite(values).all():
+            return self._count("not-finite")
+        with self._lock:
+            self._setpoint = np.array(values, np.float64)
+        return ""
+
+    def heartbeat(self) -> None:
+        self._beat = time.monotonic_ns()
+
+    def request_stop(self, policy: str = "") -> None:
+        now = time.monotonic_ns()
+        with self._lock:
+            if self._stopping and now - self._stopping < 2_000_000_000:
+                self._enter("OFF", "asked twice")
+            elif not self._stopping:
+                self._stopping, self._stop_policy = now, policy or self._stop_policy  # type: ignore[assignment]
+                self._enter("REST" if self._state in ("SOFT_START", "ACTIVE", "HOLD") else "OFF", "stop requested")
+
+    def estop(self) -> None:
+        with self._lock:
+            self._enter("ESTOP", "e-stop")
+
+    def resume(self) -> None:
+        with self._lock:
+            if self._state == "HOLD" and not self._stopping:
+                self._armed = time.monotonic_ns()
+                self._enter("SOFT_START", "resumed")
+
+    def snapshot(self) -> Any:
+        with self._lock:
+            last = self._ticks[-1] if self._ticks else None
+            return SimpleNamespace(
+                state=self._state,
+                reason=self._reason,
+                cycle=self._counts["cycles"],
+                active_cycles=self._counts["active"],
+                values=np.asarray(self._seen.values, np.float64),
+                captured=int(self._seen.captured),
+                age=np.asarray(self._seen.age, np.float64),
+                goal=self._measured() if last is None else last.goal,
+                requested=self._measured() if last is None else last.requested,
+                faults=list(self._seen.faults),
+                remaining=int(self.queue.remaining(time.monotonic_ns())),
+                first_goal=self._first_goal,
+            )
+
+    def records(self, since: int, most: int = 1000) -> dict[str, NDArray[Any]]:
+        with self._lock:
+            kept = [tick for tick in self._ticks if tick.cycle > since][:most]
+        names = ("cycle", "deadline", "woke", "wrote", "captured")
+        found: dict[str, NDArray[Any]] = {n: np.array([getattr(t, n) for t in kept], np.int64) for n in names}
+        found["state"] = np.array([STATES.index(t.state) for t in kept], np.int64)
+        shapes = {"values": len(self._seen.values), "goal": len(self.axes), "requested": len(self.axes)}
+        for name, width in shapes.items():
+            found[name] = np.array([getattr(t, name) for t in kept], np.float64).reshape(len(kept), width)
+        return found
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._ended.wait(timeout_s)
+
+    def report(self) -> dict[str, Any]:
+        active_s = max(self._active_to - self._active_from, 0) / 1e9
+        errors = np.array(self._errors_ms or [0.0])
+        shares = {"p50": 50, "p99": 99, "p999": 99.9, "max": 100}
+        failed = self._state in ("FAULT", "ESTOP") or (self._state == "HOLD")
+        return {
+            "target_hz": self.settings.rate,
+            "reached_hz": (self._counts["active"] - 1) / active_s if active_s > 0 else 0.0,
+            "cycles": self._counts["cycles"],
+            "active_cycles": self._counts["active"],
+            "active_s": active_s,
+            "period_error_ms": {name: float(np.percentile(errors, share)) for name, share in shares.items()},
+            "misses": self._counts["misses"],
+            "late_reads": self._counts["late"],
+            "missing": {},
+            "clamped": 0,
+            "rejected": dict(self._rejected),
+            "starved": self._counts["starved"],
+            "states": list(self._states),
+            "still_energised": [],
+            "realtime": ["no core bus: Python's timing"],
+            "exit_code": 1 if failed else 0,
+        }
+
+    def close(self) -> None:
+        """Ends the loop; may be called twice."""
+        if self._thread is not None:
+            with self._lock:
+                if self._state not in ("OFF", "FAULT", "ESTOP"):
+                    self._enter("OFF", "closed")
+            self._thread.join(timeout=2.0)
+            self._thread = None
+
+    # --- the thread
+
+    def _run(self) -> None:
+        step = round(1e9 / self.settings.rate)
+        deadline = time.monotonic_ns() + step
+        if self._align:
+            deadline += (self._align - deadline) % step
+        last = 0
+        try:
+            while True:
+                time.sleep(max(0.0, (deadline - time.monotonic_ns()) / 1e9))
+                woke = time.monotonic_ns()
+                if not self._tick(deadline, woke):
+                    break
+                if last and self._state == "ACTIVE":
+                    self._errors_ms.append(abs((woke - last) - step) / 1e6)
+                last = woke
+                deadline += step
+                behind = time.monotonic_ns() - deadline
+                if behind > step * (LATE - 1):
+                    skipped = behind // step + 1
+                    self._counts["misses"] += int(skipped)
+                    deadline += int(skipped) * step  # never bunched
+        except (RlError, OSError, ValueError) as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001  a vendor's library may raise anything; the arm must still end safely
+            self._fail(f"{type(error).__name__}: {error}")
+        finally:
+            self._release()
+            self._ended.set()
+
+    def _tick(self, deadline: int, woke: int) -> bool:
+        with self._lock:
+            self._advance(woke)
+            state = self._state
+            if state in ("OFF", "FAULT", "ESTOP"):
+                return False
+            wanted = self._wanted(woke, state)
+            goal = None
+            if state != "DISARMED":
+                goal = self.limiter.step(wanted, soft=state in ("SOFT_START", "REST"))
+                if state == "HOLD":
+                    goal = np.where(self.rolls, 0.0, goal)
+        sent, wrote = self._measured(), 0
+        if goal is not None:
+            sent = self._send(goal, deadline)
+            wrote = time.monotonic_ns()
+            self._first_goal = self._first_goal or wrote
+        self._see()
+        with self._lock:
+            self._counts["cycles"] += 1
+            if state == "ACTIVE":
+                self._counts["active"] += 1
+                self._active_from, self._active_to = self._active_from or deadline, deadline
+            values = np.asarray(self._seen.values, np.float64)
+            number = self._counts["cycles"]
+            self._ticks.append(Tick(number, deadline, woke, wrote, self._seen.captured, state, values, sent, wanted))
+        return True
+
+    def _send(self, goal: Vector, deadline: int) -> Vector:
+        whole = goal
+        if self.others is not None:
+            whole = np.array(self.others(), np.float64)
+            whole[self.columns] = goal
+        sent = np.asarray(self.robot.command(whole.astype(np.float32), deadline), np.float64)
+        return sent[self.columns] if self.others is not None else sent
+
+    def _advance(self, now: int) -> None:
+        """The state machine: what time and sources make of the state."""
+        state, settings = self._state, self.settings
+        if state in ("SOFT_START", "ACTIVE") and self.source != "leader":
+            if now - self._beat > settings.heartbeat_timeout_s * 1e9:
+                self._enter("HOLD", "the source gives no sign of life")
+            elif state == "ACTIVE" and self._starved and now - self._starved > STARVED_HOLD_S * 1e9:
+                self._enter("HOLD", "no actions for 1 s")
+        if state == "SOFT_START":
+            wanted = self._due(now)
+            near = wanted is None or bool((np.abs(wanted - self.limiter.goal) <= self.limiter.jump).all())
+            ready = wanted is not None or self.source == "leader"
+            if ready and near and now - self._armed > settings.soft_start_s * 1e9:
+                self._enter("ACTIVE", "soft start over")
+        if state == "ACTIVE" and self._over(now) and not self._stopping:
+            self._stopping = now
+            self._enter("REST", "duration over")
+        if state == "REST" and self._rested(now):
+            self._enter("OFF", "at rest")
+
+    def _over(self, now: int) -> bool:
+        wanted = self.settings.duration
+        return bool(wanted and self._active_from) and now - self._active_from >= (wanted - self.period / 2) * 1e9
+
+    def _rested(self, now: int) -> bool:
+        rest = self._rest()
+        there = rest is None or bool((np.abs(rest - self.limiter.goal) <= self.limiter.jump / 2).all())
+        still = bool((np.abs(self.limiter.velocity) < 1e-6).all()) if rest is None else there
+        return (there and still) or now - (self._stopping or now) > REST_LIMIT_S * 1e9
+
+    def _rest(self) -> Vector | None:
+        if self._stop_policy != "rest" or not isinstance(self.robot, Rests):
+            return None
+        pose = self.robot.rest_pose()
+        return None if pose is None else np.asarray(pose, np.float64)[self.columns]
+
+    def _due(self, now: int) -> Vector | None:
+        if self.source == "chunks":
+            found = self.queue.at(now)
+            return None if found is None else np.asarray(found, np.float64)
+        return self._setpoint if self.source == "setpoints" else None
+
+    def _wanted(self, now: int, state: str) -> Vector:
+        still = np.where(self.rolls, 0.0, self.limiter.goal)
+        if state == "REST":
+            rest = self._rest()
+            return still if rest is None else np.where(self.rolls, 0.0, rest)
+        if state not in ("SOFT_START", "ACTIVE"):
+            return still
+        due = self._due(now)
+        if due is None:
+            self._counts["starved"] += state == "ACTIVE" and self.source != "leader"
+            self._starved = self._starved or (now if self.source != "leader" else 0)
+            return still
+        self._starved = 0
+        return due
+
+    def _see(self) -> None:
+        self._seen = self.robot.snapshot()
+
+    def _measured(self) -> Vector:
+        values = np.asarray(self._seen.values, np.float64)
+        return values[self.columns] if len(values) > self.columns.max() else np.zeros(len(self.columns))
+
+    def _count(self, refusal: str) -> str:
+        if refusal:
+            self._rejected[refusal] = self._rejected.get(refusal, 0) + 1
+        return refusal
+
+    def _enter(self, state: str, reason: str) -> None:
+        if state == self._state and self._states:
+            return
+        self._state, self._reason = state, reason
+        self._states.append((state, (time.monotonic_ns() - self._began) / 1e9, reason))
+
+    def _fail(self, reason: str) -> None:
+        with self._lock:
+            self._enter("FAULT", reason)
+
+    def _release(self) -> None:
+        try:
+            self.robot.stop(self._stop_policy)
+        except (RlError, OSError) as error:
+            self._fail(f"stop failed: {error}")

@@ -1,0 +1,264 @@
+"""Which loop moves which element of the action vector: one over all core buses, one for each robot without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl.api.errors import InputError, MissingPart, RlError
+from rl.api.protocols import Axis, Rests, Snapshot
+from rl.control.composite import Composite
+from rl.control.direct import DirectLoop
+from rl.control.limits import core_limits
+from rl.control.settings import Settings
+
+ORDER = ("ACTIVE", "SOFT_START", "HOLD", "REST", "DISARMED", "OFF", "FAULT", "ESTOP")  # the whole is its worst part
+EXITS: dict[str, type[RlError]] = {
+    "absent": MissingPart,
+    "permission": MissingPart,
+    "busy": MissingPart,
+    "motor-missing": MissingPart,
+}
+EXITS |= {"wrong-model": InputError, "calibration": InputError, "usage": InputError}
+
+
+@contextmanager
+def translated() -> Any:
+    """The core's errors as those of rl, with their exit codes: what is not there 3, what does not fit 2, the rest 1."""
+    from rl import _core
+
+    try:
+        yield
+    except _core.CoreError as error:
+        raise EXITS.get(getattr(error, "code", ""), RlError)(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Member:
+    """One loop with its elements of the action and of the state vector."""
+
+    name: str
+    loop: Any
+    actions: NDArray[np.intp]
+    states: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A robot of which Python moves the elements `own` of its action vector, and its places in the whole."""
+
+    name: str
+    robot: Any
+    own: tuple[int, ...]
+    action: slice
+    state: slice
+
+
+def shares(robot: Any, name: str = "robot", action: int = 0, state: int = 0) -> list[Share]:
+    """The robots, compositions opened, that have elements which no core bus drives."""
+    if isinstance(robot, Composite):
+        found = []
+        for (key, part), a, s in zip(robot.parts.items(), robot.spans, robot.state_spans, strict=True):
+            found += shares(part, key, action + a.start, state + s.start)
+        return found
+    width, states = robot.action.shape[0], robot.state.shape[0]
+    driven = {i for span, _ in robot.core() for i in range(span.start, span.stop)}
+    own = tuple(i for i in range(width) if i not in driven)
+    if not own:
+        return []
+    return [Share(name, robot, own, slice(action, action + width), slice(state, state + states))]
+
+
+def driven_states(robot: Any, offset: int = 0) -> list[int]:
+    """Places in the state vector of what the core's buses read, in the order of `robot.core()`."""
+    if isinstance(robot, Composite):
+        parts = zip(robot.parts.values(), robot.state_spans, strict=True)
+        return [i for part, span in parts for i in driven_states(part, offset + span.start)]
+    return [offset + i for span, _ in robot.core() for i in range(span.start, span.stop)]
+
+
+class JointLoop:
+    """All loops of a session as one."""
+
+    def __init__(self, members: Sequence[Member], action: int, state: int) -> None:
+        self.members, self.action, self.state = tuple(members), action, state
+
+    @classmethod
+    def over(
+        cls,
+        robot: Any,
+        axes: Sequence[Axis],
+        settings: Settings,
+        source: str,
+        leaders: Sequence[tuple[slice, Any]] = (),
+    ) -> JointLoop:
+        """The loops for a connected robot. Errors: InputError when a leader would drive what is on no bus."""
+        members = []
+        drives = list(robot.core())
+        columns = [i for span, _ in drives for i in range(span.start, span.stop)]
+        if drives:
+            rest = np.ascontiguousarray(_rest_of(robot)[columns])
+            part = rest if np.isfinite(rest).all() else None
+            from rl import _core
+
+            loop = _core.ControlLoop(
+                _packed(drives, columns),
+                core_limits([axes[i] for i in columns]),
+                settings.core_config(source, part),
+                _packed(leaders, columns),
+            )
+            members.append(Member("core", loop, np.array(columns), np.array(driven_states(robot))))
+        elif leaders:
+            raise InputError("the robot has no core bus for this leader to drive", where="teleop")
+        whole = cls(members, robot.action.shape[0], robot.state.shape[0])
+        direct = [whole._direct(share, axes, settings, source) for share in shares(robot)]
+        whole.members = (*members, *direct)
+        return whole
+
+    def _direct(self, share: Share, axes: Sequence[Axis], settings: Settings, source: str) -> Member:
+        own = np.array(share.own)
+        partial = len(own) < share.robot.action.shape[0]
+
+        def others() -> NDArray[np.float64]:
+            goal: NDArray[np.float64] = self.snapshot().goal[share.action]
+            return goal
+
+        loop = DirectLoop(share.robot, axes[share.action], share.own, settings, source, others if partial else None)
+        states = np.arange(share.state.start, share.state.stop)
+        if partial:  # what the core reads is not taken from here
+            states = states[: share.robot.state.shape[0]]
+        return Member(share.name, loop, own + share.action.start, states)
+
+    # --- as one loop
+
+    def start(self) -> None:
+        with translated():
+            for member in self.members:
+                if isinstance(member.loop, DirectLoop) and self.members[0].loop is not member.loop:
+                    member.loop.align(_deadline(self.members[0].loop))
+                member.loop.start()
+
+    def arm(self) -> None:
+        with translated():
+            for member in self.members:
+                member.loop.arm()
+
+    def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
+        """The first refusal, '' when every loop took its part. A chunk (T, A) with one bad row is refused whole."""
+        chunk = np.ascontiguousarray(chunk, np.float32)
+        if chunk.ndim != 2 or chunk.shape[1] != self.action:
+            return "width"
+        if not np.isfinite(chunk).all():
+            return "not-finite"
+        answers = [m.loop.push_chunk(observed, period, np.ascontiguousarray(chunk[:, m.actions])) for m in self.members]
+        return next(filter(None, answers), "")
+
+    def push_setpoint(self, values: NDArray[np.float64], at: int) -> str:
+        """As `push_chunk`, for one set point (A,)."""
+        values = np.asarray(values, np.float64)
+        if values.shape != (self.action,):
+            return "width"
+        if not np.isfinite(values).all():
+            return "not-finite"
+        answers = [m.loop.push_setpoint(np.ascontiguousarray(values[m.actions]), at) for m in self.members]
+        return next(filter(None, answers), "")
+
+    def heartbeat(self) -> None:
+        for member in self.members:
+            member.loop.heartbeat()
+
+    def request_stop(self, policy: str = "") -> None:
+        for member in self.members:
+            member.loop.request_stop(policy)
+
+    def estop(self) -> None:
+        for member in self.members:
+            member.loop.estop()
+
+    def resume(self) -> None:
+        for member in self.members:
+            member.loop.resume()
+
+    def snapshot(self) -> Any:
+        """One look at all: vectors of the whole robot, the worst state, its reason."""
+        looks = [member.loop.snapshot() for member in self.members]
+        worst = max(looks, key=lambda look: ORDER.index(look.state))
+        newest = max(look.captured for look in looks)
+        whole = _Whole(
+            worst.state, worst.reason, newest, max(look.first_goal for look in looks), self.action, self.state
+        )
+        for member, look in zip(reversed(self.members), reversed(looks), strict=True):  # the core's elements win
+            whole.values[member.states] = look.values
+            whole.age[member.states] = np.asarray(look.age) + (newest - look.captured) / 1e9
+            whole.goal[member.actions], whole.requested[member.actions] = look.goal, look.requested
+            whole.faults += tuple(look.faults)
+        whole.remaining = min(look.remaining for look in looks)
+        whole.cycle, whole.active_cycles = looks[0].cycle, looks[0].active_cycles
+        return whole
+
+    def wait(self, timeout_s: float) -> bool:
+        """True once every loop has ended. One that ended by a fault stops the others."""
+        ended = [member.loop.wait(timeout_s if at == 0 else 0.0) for at, member in enumerate(self.members)]
+        if any(ended) and not all(ended):
+            for member, over in zip(self.members, ended, strict=True):
+                if not over and member.loop.snapshot().state in ("SOFT_START", "ACTIVE", "HOLD"):
+                    member.loop.request_stop()
+            if ended[0]:  # the first one's wait returns at once from now on
+                next(m for m, over in zip(self.members, ended, strict=True) if not over).loop.wait(timeout_s)
+        return all(ended)
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """member -> report of its loop."""
+        return {member.name: member.loop.report() for member in self.members}
+
+    def close(self) -> None:
+        for member in self.members:
+            member.loop.close()
+
+
+class _Whole:
+    """What `JointLoop.snapshot` gives; the names are those of `rl._core.LoopSnapshot`."""
+
+    def __init__(self, state: str, reason: str, captured: int, first_goal: int, actions: int, states: int) -> None:
+        self.state, self.reason, self.captured, self.first_goal = state, reason, captured, first_goal
+        self.values, self.age = np.zeros(states), np.zeros(states)
+        self.goal, self.requested = np.zeros(actions), np.zeros(actions)
+        self.faults: tuple[str, ...] = ()
+        self.remaining = self.cycle = self.active_cycles = 0
+
+    def as_snapshot(self) -> Snapshot:
+        """The same as the robot contract has it."""
+        return Snapshot(self.values.astype(np.float32), self.captured, self.age.astype(np.float32), self.faults)
+
+
+def _packed(drives: Sequence[tuple[slice, Any]], columns: Sequence[int]) -> list[tuple[slice, Any]]:
+    """Slices of the whole vector as slices of the vector that holds only `columns`."""
+    packed = []
+    for span, bus in drives:
+        if span.start not in columns or span.stop - 1 not in columns:
+            raise InputError("the leader drives elements that are on no core bus", where="teleop")
+        first = columns.index(span.start)
+        packed.append((slice(first, first + span.stop - span.start), bus))
+    return packed
+
+
+def _rest_of(robot: Any) -> NDArray[np.float64]:
+    """The rest pose (A,), NaN where a part of a composition has none."""
+    pose = np.full(robot.action.shape[0], np.nan)
+    if isinstance(robot, Composite):
+        for part, span in zip(robot.parts.values(), robot.spans, strict=True):
+            pose[span] = _rest_of(part)
+    elif isinstance(robot, Rests) and (found := robot.rest_pose()) is not None:
+        pose[:] = found
+    return pose
+
+
+def _deadline(loop: Any) -> int:
+    """A deadline of a running loop, for others to keep step with."""
+    found = loop.records(0, 1)["deadline"]
+    return int(found[-1]) if len(found) else 0

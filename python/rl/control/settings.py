@@ -1,0 +1,34 @@
+"""How a session runs, in one place: what the core's loop and the loop in Python are both told."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+STATES = ("DISARMED", "SOFT_START", "ACTIVE", "HOLD", "REST", "OFF", "FAULT", "ESTOP")  # their numbers in records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Numbers of reliability and timing; the defaults are those of the core."""
+
+    rate: float = 50.0  # Hz
+    duration: float = 0.0  # s of ACTIVE; 0: until stopped
+    stop: Literal["rest", "hold", "off"] = "rest"
+    merge: str = "replace"
+    coefficient: float = 0.01  # of merge "ensemble"
+    crossfade: int = 0  # rows of merge "crossfade"
+    interpolation: Literal["linear", "cubic"] = "linear"
+    heartbeat_timeout_s: float = 0.1
+    soft_start_s: float = 1.0
+    realtime: bool = True
+
+    def core_config(self, source: str, rest_pose: Any) -> Any:
+        """`rl._core.LoopConfig` for a source: "chunks", "setpoints", "leader"."""
+        from rl import _core
+
+        config = _core.LoopConfig()
+        config.rate_hz, config.duration_s, config.source = self.rate, self.duration, source
+        config.stop_policy, config.rest_pose = self.stop, rest_pose
+        config.merge, config.coefficient, config.crossfade = self.merge, self.coefficient, self.crossfade
+        config.interpolation, config.realtime = self.interpolation, self.realtime
+        config.heartbeat_timeout_s, config.soft_start_s = self.heartbeat_timeout_s, self.soft_start_s
+        return config

@@ -1,0 +1,317 @@
+"""Where set points come from: a leader on a core bus, any teleoperator, a policy, a recorded episode.
+
+A source says which kind of input the loop has (`kind`), starts and stops its threads, and keeps its own failure for the
+session to find: a thread that dies must end the session by its stop policy, not in silence.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl.api.errors import InputError, RlError
+from rl.api.features import Feature, Features
+from rl.control.cameras import Cameras
+
+BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
+Chunk = NDArray[np.float32]
+
+
+class Source(Protocol):
+    """What moves the robot."""
+
+    kind: Literal["leader", "setpoints", "chunks"]
+    led: bool  # by a person: the faster limits hold
+    notes: tuple[str, ...]
+
+    def connect(self, action: Feature) -> None:
+        """Opens devices; InputError when its actions are not the robot's."""
+
+    def leaders(self) -> list[tuple[slice, Any]]: ...
+    def start(self, loop: Any) -> None:
+        """The loop runs, disarmed."""
+
+    def poll(self) -> bool:
+        """True when there is nothing more to give. Errors: what its threads died of."""
+
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Threads:
+    """Threads of a source with one end and the first failure of any."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.failure: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+
+    def run(self, name: str, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001  kept, and raised in the session's thread
+                self.failure = self.failure or error
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def check(self) -> None:
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        self.over.set()
+        for thread in self._threads:
+            thread.join(timeout_s)
+        self._threads = []
+
+
+def check_actions(given: Feature, wanted: Feature, what: str) -> None:
+    """InputError with both lists when the elements or their units differ."""
+    if given.names == wanted.names and given.units == wanted.units and given.shape == wanted.shape:
+        return
+    raise InputError(
+        f"{what} gives {described(given)}, the robot takes {described(wanted)}",
+        where="actions",
+        todo="use the same units, and a device with the same joints",
+    )
+
+
+def described(feature: Feature) -> str:
+    """'[shoulder_pan.pos degrees, ...]': elements with their units."""
+    names = feature.names or tuple(str(i) for i in range(feature.shape[0]))
+    return "[" + ", ".join(f"{n} {u}" for n, u in zip(names, feature.units, strict=True)) + "]"
+
+
+class LeaderSource:
+    """A teleoperator. On core buses leader to follower stays inside the core; otherwise a thread reads it."""
+
+    led = True
+
+    def __init__(self, teleoperator: Any, rate: float = 50.0) -> None:
+        self.teleoperator, self.rate = teleoperator, rate
+        self.kind: Literal["leader", "setpoints"] = "setpoints"
+        self.events: set[str] = set()
+        self._threads = Threads()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(getattr(self.teleoperator, "notes", ()))
+
+    def connect(self, action: Feature) -> None:
+        check_actions(self.teleoperator.action, action, "the teleoperator")
+        self.teleoperator.connect()
+        driven = {i for span, _ in self.leaders() for i in range(span.start, span.stop)}
+        if driven == set(range(action.shape[0])):
+            self.kind = "leader"
+
+    def leaders(self) -> list[tuple[slice, Any]]:
+        return list(self.teleoperator.core()) if hasattr(self.teleoperator, "core") else []
+
+    def use_thread(self) -> None:
+        """The robot is not on the core: set points go through Python."""
+        self.kind = "setpoints"
+
+    def start(self, loop: Any) -> None:
+        if self.kind == "setpoints":
+            self._threads.run("rl-teleoperator", lambda: self._read(loop))
+
+    def poll(self) -> bool:
+        self._threads.check()
+        return "stop" in self.events
+
+    def stop(self) -> None:
+        self._threads.stop()
+
+    def close(self) -> None:
+        self._threads.stop()
+        self.teleoperator.close()
+
+    def _read(self, loop: Any) -> None:
+        due = time.monotonic()
+        while not self._threads.over.is_set():
+            intent = self.teleoperator.read()
+            self.events |= intent.events
+            if "e-stop" in intent.events:
+                loop.estop()
+            if loop.push_setpoint(np.asarray(intent.values, np.float64), intent.captured) == "":
+                loop.heartbeat()  # only what was taken is a sign of life
+            self.teleoperator.follow(loop.snapshot().as_snapshot())
+            due += 1 / self.rate
+            self._threads.over.wait(max(0.0, due - time.monotonic()))
+            due = max(due, time.monotonic() - 1 / self.rate)
+
+
+class PolicySource:
+    """An inference worker beside the loop: snapshot and newest pictures in, chunks stamped with their time out.
+
+    infer(observation, at) -> (Ta, A) in robot units; row k is due k / fps after `at`. The next inference starts so
+    early that its chunk is there when `execute` rows of the last one are used up, by the latency measured so far.
+    """
+
+    kind: Literal["chunks"] = "chunks"
+    led = False
+
+    def __init__(
+        self,
+        infer: Callable[[Mapping[str, Any], int], Chunk],
+        *,
+        inputs: Features,
+        cameras: Cameras,
+        fps: float,
+        execute: int,
+        rename: Mapping[str, str] | None = None,
+        task: str = "",
+    ) -> None:
+        self.infer, self.inputs, self.cameras = infer, inputs, cameras
+        self.period, self.execute = round(1e9 / fps), execute
+        self.rename, self.task = dict(rename or {}), task  # camera feature -> the policy's name of it
+        self.notes: tuple[str, ...] = ()
+        self.inferences = self.late = 0
+        self.refused: dict[str, int] = {}
+        self._latencies: deque[int] = deque(maxlen=32)
+        self._threads = Threads()
+
+    def connect(self, action: Feature) -> None:
+        self.cameras.wait()
+
+    def leaders(self) -> list[tuple[slice, Any]]:
+        return []
+
+    def start(self, loop: Any) -> None:
+        self._threads.run("rl-policy", lambda: self._work(loop))
+        self._threads.run("rl-heartbeat", lambda: self._beat(loop))
+
+    def poll(self) -> bool:
+        self._threads.check()
+        return False
+
+    def stop(self) -> None:
+        self._threads.stop(timeout_s=10.0)  # an inference that runs is waited for
+
+    def close(self) -> None:
+        self.stop()
+
+    @property
+    def latency_ms(self) -> tuple[float, float]:
+        """Median and largest of the last 32 inferences."""
+        seen = np.array(self._latencies or [0]) / 1e6
+        return float(np.median(seen)), float(seen.max())
+
+    def observe(self, snapshot: Any) -> dict[str, Any]:
+        """The observation that the policy gets: (S,) float32 in robot units, pictures (H, W, 3) uint8."""
+        frames = self.cameras.newest(snapshot) if self.cameras.cameras else {}
+        found: dict[str, Any] = {self.rename.get(name, name): frame.image for name, frame in frames.items()}
+        for name, feature in self.inputs.items():
+            if feature.kind == "state":
+                found[name] = np.asarray(snapshot.values, np.float32)
+        if self.task:
+            found["task"] = self.task
+        return found
+
+    def lead(self) -> int:
+        """How long before its rows are needed an inference starts, ns: the 95th part of the latencies, and one row."""
+        if not self._latencies:
+            return self.period
+        return int(np.quantile(np.array(self._latencies), 0.95)) + self.period
+
+    def _beat(self, loop: Any) -> None:
+        while not self._threads.over.wait(BEAT_S):
+            if (
+                self._threads.failure is None
+            ):  # a worker that died gives no sign of life; one that is late is starvation
+                loop.heartbeat()
+
+    def _work(self, loop: Any) -> None:
+        due = 0
+        while not self._threads.over.is_set():
+            if self._threads.over.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
+                return
+            snapshot = loop.snapshot()
+            begun = time.monotonic_ns()
+            at = int(snapshot.captured) or begun
+            chunk = self.infer(self.observe(snapshot.as_snapshot()), at)
+            refusal = loop.push_chunk(at, self.period, chunk)
+            self.inferences += 1
+            if refusal == "not-finite":
+                raise RlError("the policy gave a number that is none (NaN or infinite)", where="policy")
+            if refusal:
+                self.refused[refusal] = self.refused.get(refusal, 0) + 1
+            self._latencies.append(time.monotonic_ns() - begun)
+            due = at + max(self.execute * self.period - self.lead(), self.period)
+            self.late += time.monotonic_ns() > due + self.period and self.execute > 1
+
+
+class EpisodeSource:
+    """A recorded episode: its first action is approached slowly, then its actions follow at their rate."""
+
+    kind: Literal["chunks"] = "chunks"
+    led = False
+    notes: tuple[str, ...] = ()
+
+    LONG = 60_000_000_000  # ns that the first action stays due while it is approached
+    LEAD = 200_000_000  # ns between the push and the first row
+    WINDOW = 256  # rows pushed at once; the core takes up to 512
+
+    def __init__(self, actions: NDArray[np.float32], fps: float) -> None:
+        """actions: (T, A) in robot units."""
+        if actions.ndim != 2 or not len(actions):
+            raise InputError("the episode holds no actions", where="replay")
+        if not np.isfinite(actions).all():
+            raise InputError("the episode holds an action that is no number", where="replay")
+        self.actions, self.period = np.ascontiguousarray(actions, np.float32), round(1e9 / fps)
+        self.began = 0  # ns of row 0 once it plays
+        self._threads = Threads()
+
+    def connect(self, action: Feature) -> None:
+        if self.actions.shape[1] != action.shape[0]:
+            raise InputError(f"the episode has {self.actions.shape[1]} values an action, the robot {action.shape[0]}")
+
+    def leaders(self) -> list[tuple[slice, Any]]:
+        return []
+
+    def start(self, loop: Any) -> None:
+        self._threads.run("rl-episode", lambda: self._play(loop))
+
+    def poll(self) -> bool:
+        self._threads.check()
+        return bool(self.began) and time.monotonic_ns() >= self.began + (len(self.actions) - 1) * self.period
+
+    def stop(self) -> None:
+        self._threads.stop()
+
+    def close(self) -> None:
+        self._threads.stop()
+
+    def _play(self, loop: Any) -> None:
+        first = np.repeat(self.actions[:1], 2, axis=0)
+        self._push(loop, time.monotonic_ns(), self.LONG, first)
+        while not self._threads.over.wait(BEAT_S):
+            loop.heartbeat()
+            if loop.snapshot().state == "ACTIVE":
+                break
+        began, pushed = time.monotonic_ns() + self.LEAD, 0
+        self.began = began
+        while not self._threads.over.is_set():
+            now = time.monotonic_ns()
+            row = max(int((now - began) // self.period), 0)
+            if pushed < len(self.actions) and row >= pushed - self.WINDOW // 2:
+                begin = max(row, 0)
+                self._push(loop, began + begin * self.period, self.period, self.actions[begin : begin + self.WINDOW])
+                pushed = begin + self.WINDOW
+            loop.heartbeat()
+            self._threads.over.wait(BEAT_S)
+
+    def _push(self, loop: Any, observed: int, period: int, rows: Chunk) -> None:
+        refusal = loop.push_chunk(observed, period, np.ascontiguousarray(rows))
+        if refusal:
+            raise RlError(f"the core refused actions of the episode: {refusal}", where="replay")
