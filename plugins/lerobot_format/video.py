@@ -77,8 +77,7 @@ class VideoFile:
         if not self.count:
             raise InputError("holds no frames", where=self.relative)
         shift = int(self._pts[0]) - (int(stamps.min()) if len(stamps) else 0)  # reordering: decode times run ahead
-        self._keys = sorted(e.timestamp for e in entries if e.is_keyframe) if len(stamps) else []
-        self._key_pts = [k + shift for k in self._keys]
+        self._key_pts = sorted(e.timestamp + shift for e in entries if e.is_keyframe)
         self.begins = float(self._pts[0]) * self._tick
         grid = np.arange(self.count) / fps
         self.on_grid = bool(np.abs(self._pts * self._tick - grid).max() <= _SAME_TIME)
@@ -142,7 +141,7 @@ class VideoFile:
 
     def _seek(self, target: int, key: int) -> None:
         try:
-            self._container.seek(self._keys[key] if key >= 0 else target, stream=self._stream, backward=True)
+            self._container.seek(self._key_pts[key] if key >= 0 else target, stream=self._stream, backward=True)
         except (av.FFmpegError, OSError) as error:
             raise self._damage(error) from None
         self._frames = self._container.decode(self._stream)

@@ -29,7 +29,7 @@ def commands(page: Path) -> list[str]:
 
 
 def shortened(command: str) -> list[str]:
-    words = shlex.split(command)
+    words = [word.replace("CONFIGS", str(CHECKOUT / "configs")) for word in shlex.split(command)]
     for at, word in enumerate(words[:-1]):
         if word in SHORTER:
             words[at + 1] = SHORTER[word]

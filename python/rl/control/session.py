@@ -236,12 +236,11 @@ class Session:
     def close(self) -> None:
         """Everything is closed; may be called twice."""
         failures: list[RlError] = []
-        closing = [self.source.close, self.cameras.close, self.robot.close]
-        if self.loop is not None:
-            closing.insert(1, self.loop.close)
-        for close in closing:
+        loop = [] if self.loop is None else [self.loop.close]  # before the handles of its buses
+        for close in (self.source.stop, *loop, self.source.close, self.cameras.close, self.robot.close):
             try:
-                close()
+                with translated():
+                    close()
             except RlError as error:
                 failures.append(error)
         if failures:

@@ -222,8 +222,8 @@ def survives_kills(subject: FormatSubject) -> None:
     with tempfile.TemporaryDirectory() as place:
         events = _killed_writer(subject, Path(place) / "whole", 0)[1]
         require(events > 0, "its writer opens no file", "write what save() acknowledges")
-        for turn in range(subject.kills):
-            at = 1 + (turn * events // subject.kills + turn) % events  # another phase of `save` at each turn
+        # evenly over all saves, in another phase of `save` at each turn
+        for at in sorted({1 + (turn * events // subject.kills + turn) % events for turn in range(subject.kills)}):
             root = Path(place) / f"killed{at}"
             saved, _ = _killed_writer(subject, root, at)
             _all_there(subject, root, saved, f"killed at its file operation {at} of {events}")
@@ -258,16 +258,14 @@ def _all_there(subject: FormatSubject, root: Path, saved: int, when: str) -> Non
         return
     try:
         reader = subject.make().reader(root)
+        episodes = reader.info.episodes
+        found = [reader.rows(np.arange(e.start, e.start + e.length), ["action"])["action"] for e in episodes[:saved]]
     except Exception as error:
-        raise Violation(
-            f"{when}, its set with {saved} saved episodes {told(error)}", "commit by one rename, last"
-        ) from error
-    episodes = reader.info.episodes
-    require(len(episodes) >= saved, f"{when}, {len(episodes)} of {saved} saved episodes are left", "sync, then rename")
-    for take, episode in enumerate(episodes[:saved]):
-        found = reader.rows(np.arange(episode.start, episode.start + episode.length), ["action"])["action"]
+        raise Violation(f"{when}, its set with {saved} saved episodes {told(error)}", "sync, then rename") from error
+    require(len(found) == saved, f"{when}, {len(found)} of {saved} saved episodes are left", "sync, then rename")
+    for take, values in enumerate(found):
         given = np.stack([row(take, step)["action"] for step in range(TAKES[take][0])])
-        same = np.array_equal(found, given)
+        same = np.array_equal(values, given)
         require(same, f"{when}, the saved episode {take} comes back changed", "never write into what is saved")
 
 

@@ -261,21 +261,15 @@ def test_an_unknown_dtype_is_refused(tiny):
 
 
 def test_kinds_follow_the_names_that_the_field_uses(tiny):
+    names = {"observation.state": "state", "action": "actions"}
+
     def change(info):
-        info["features"] = {
-            {"observation.state": "state", "action": "actions"}.get(name, name): feature
-            for name, feature in info["features"].items()
-        }
+        info["features"] = {names.get(name, name): feature for name, feature in info["features"].items()}
 
     edit_info(tiny, change)
     for number in range(3):
         path = tiny / f"data/chunk-000/file-00{number}.parquet"
-        edit_table(
-            path,
-            lambda t: t.rename_columns(
-                [{"observation.state": "state", "action": "actions"}.get(n, n) for n in t.column_names]
-            ),
-        )
+        edit_table(path, lambda t: t.rename_columns([names.get(n, n) for n in t.column_names]))
     found = read(tiny).info.features
     assert found["state"].kind == "state"
     assert found["actions"].kind == "action"

@@ -1,5 +1,7 @@
 """Pictures that lie in the parquet as PNG or JPEG."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,7 @@ def encoded(image: np.ndarray, codec: str = "png") -> bytes:
     context = av.CodecContext.create(codec, "w")
     context.height, context.width = image.shape[:2]
     context.pix_fmt = "rgb24" if codec == "png" else "yuvj444p"
-    context.time_base = __import__("fractions").Fraction(1, 10)
+    context.time_base = Fraction(1, 10)
     frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=context.pix_fmt)
     return b"".join(bytes(p) for p in context.encode(frame) + context.encode(None))
 

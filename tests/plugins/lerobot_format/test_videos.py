@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_file_that_is_no_video_is_named(tiny, content):
     assert SECOND in refused_frames(tiny)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
 def test_a_cut_video_names_file_and_episodes(tiny, share):
     data = (tiny / SECOND).read_bytes()
     (tiny / SECOND).write_bytes(data[: int(len(data) * share)])
@@ -128,7 +129,7 @@ def test_a_begin_that_was_not_reset_refuses_the_episode(golden):
     edit_table(golden / EPISODES, lambda t: replaced(t, name, [0.0, 23 / 30, 63 / 30, 80 / 30]))
     refused = {e.index: e.refused for e in read(golden).info.episodes if e.refused}
     assert set(refused) == {2, 3}
-    assert "frames" in refused[2]
+    assert "from_timestamp 2.1 s" in refused[2]
 
 
 def test_episodes_that_claim_the_same_frames_are_refused(golden):
@@ -226,7 +227,7 @@ def test_a_video_off_the_grid_pairs_by_order_when_the_counts_agree(tiny):
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=1000)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.time_base = __import__("fractions").Fraction(1, 1000)
+        stream.codec_context.time_base = Fraction(1, 1000)
         for n, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = 500 + n * 100 + 7 * (n % 3), stream.codec_context.time_base
@@ -255,7 +256,7 @@ def test_random_access_equals_decoding_from_the_start(shared, name):
 def test_every_frame_of_a_real_set_decodes_in_any_order(shared):
     reader = read(shared / "data" / "so101-longgop-v30")
     camera = "observation.images.wrist"
-    rows = np.random.default_rng(0).permutation(1153)[:60]
+    rows = np.random.default_rng(0).permutation(1153)[:8]
     small = reader.frames(camera, rows, (24, 32))
     in_order = reader.frames(camera, np.sort(rows), (24, 32))
     assert np.array_equal(small[np.argsort(rows)], in_order)

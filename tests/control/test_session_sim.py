@@ -1,0 +1,346 @@
+"""Sessions on emulated arms: teleoperation, a policy, a recording, failures; each ends by its stop policy."""
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rl.api import InputError, MissingPart, RlError
+from rl.config import build
+from rl.control.cameras import Cameras, drawn
+from rl.control.composite import Composite, CompositeTeleoperator
+from rl.control.session import Session
+from rl.control.settings import Settings
+from rl.control.sources import EpisodeSource, LeaderSource, PolicySource
+from rl.plugins.so101.config import LeaderConfig, So101Config
+from rl.plugins.so101.leader import So101Leader
+from rl.plugins.so101.robot import So101
+from tests.fixtures.robots.machines import Base, Fixed, VendorArm
+
+
+def arm(**options):
+    return So101(So101Config(port="sim", **options))
+
+
+def leader(**options):
+    return So101Leader(LeaderConfig(port="sim", **options))
+
+
+def settings(**options):
+    return Settings(**{"rate": 50, "duration": 1.0, "soft_start_s": 0.3, "realtime": False, **options})
+
+
+def session(robot, source, **options):
+    cameras = options.pop("cameras", None)
+    return Session(robot, source, cameras, sinks=options.pop("sinks", ()), settings=settings(**options), say=quiet)
+
+
+def quiet(text):
+    """Nobody reads along."""
+
+
+def names(report):
+    return [state[0] for state in report["states"]]
+
+
+def policy(robot, cameras=None, *, act=None, fps=25, rows=25, execute=10):
+    """A policy that goes on from where the arm is, or what `act` says of the observation."""
+
+    def infer(observation, at):
+        given = observation["observation.state"]
+        return np.repeat(given[None] if act is None else act(given)[None], rows, axis=0).astype(np.float32)
+
+    inputs = {"observation.state": robot.state}
+    return PolicySource(infer, inputs=inputs, cameras=cameras or Cameras({}), fps=fps, execute=execute)
+
+
+def test_a_leader_moves_the_follower_inside_the_core():
+    robot, hand = arm(), leader()
+    with session(robot, LeaderSource(hand), duration=2.0) as running:
+        outcome = running.run()
+        report = outcome.reports["core"]
+        goals = robot.emulator.goals()
+    assert outcome.exit_code == 0
+    assert names(report)[-1] == "OFF"
+    assert report["active_cycles"] == pytest.approx(100, abs=1)
+    assert report["reached_hz"] == pytest.approx(50, abs=0.2)
+    assert np.ptp(goals, axis=0).max() > 50  # it waved
+
+
+def test_the_first_goal_on_the_wire_is_the_measured_pose():
+    robot = arm()
+    with session(robot, LeaderSource(leader()), duration=0.3) as running:
+        running.connect()
+        start = robot.emulator.positions()
+        running.run()
+        assert np.abs(robot.emulator.goals()[0] - start).max() <= 1
+
+
+def test_a_policy_runs_beside_the_loop_at_its_own_rate():
+    robot = arm()
+    source = policy(robot, fps=25)
+    with session(robot, source, duration=1.5) as running:
+        outcome = running.run()
+    assert outcome.exit_code == 0
+    assert outcome.reports["core"]["starved"] == 0
+    assert 3 <= source.inferences <= 40
+    assert outcome.first_goal_s is not None
+
+
+def test_a_policy_sees_the_newest_picture_of_each_camera():
+    robot = arm()
+    front = policy(robot).inputs | {}
+    cameras = Cameras(drawn([type(robot.state)("observation.images.front", "image", (32, 48, 3), dtype="uint8")]))
+    seen = []
+
+    def act(state):
+        return state
+
+    source = policy(robot, cameras, act=act)
+    infer = source.infer
+
+    def watched(observation, at):
+        seen.append(observation["observation.images.front"].shape)
+        return infer(observation, at)
+
+    source.infer = watched
+    with session(robot, source, cameras=cameras, duration=0.5) as running:
+        running.run()
+    assert front
+    assert set(seen) == {(32, 48, 3)}
+
+
+def test_a_policy_that_gives_nan_ends_the_session_and_nothing_illegal_is_sent():
+    robot = arm()
+    with session(robot, policy(robot, act=lambda state: state * np.nan), duration=0) as running:
+        with pytest.raises(RlError, match="NaN"):
+            running.run()
+        assert running.loop.snapshot().state == "OFF"
+
+
+def test_a_policy_that_fails_ends_by_the_stop_policy():
+    robot = arm()
+
+    def fail(state):
+        raise RlError("the graph broke", where="runtime")
+
+    with session(robot, policy(robot, act=fail), duration=0) as running:
+        with pytest.raises(RlError, match="graph broke"):
+            running.run()
+        assert names(running.loop.reports()["core"])[-1] == "OFF"
+
+
+def test_a_slow_policy_is_asked_early_enough():
+    robot = arm()
+
+    def slow(state):
+        time.sleep(0.15)
+        return state
+
+    source = policy(robot, act=slow, fps=25, rows=25, execute=20)
+    with session(robot, source, duration=2.0) as running:
+        outcome = running.run()
+    assert outcome.reports["core"]["starved"] == 0
+
+
+def test_an_episode_is_approached_slowly_then_played_at_its_rate():
+    robot = arm()
+    robot_pose = np.array([20, 0, 0, 0, 0, 50], np.float32)
+    with session(robot, EpisodeSource(np.zeros((1, 6), np.float32), 25), duration=0) as probe:
+        probe.connect()
+        start = robot.snapshot().values
+    actions = start + np.linspace(0, 1, 50)[:, None] * np.sign(robot_pose) * 10
+    robot = arm()
+    source = EpisodeSource(actions.astype(np.float32), fps=25)
+    with session(robot, source, duration=0) as running:
+        outcome = running.run()
+        records = running.loop.members[0].loop.records(0)
+    moving = records["state"] == 2
+    lag = np.interp(records["deadline"][moving], source.began + np.arange(50) * source.period, actions[:, 0])
+    assert outcome.exit_code == 0
+    assert np.abs(records["goal"][moving, 0] - lag)[10:].max() < 0.5
+
+
+def test_ctrl_c_ends_by_the_stop_policy_with_exit_code_130():
+    robot = arm()
+    threading.Timer(1.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+    with session(robot, LeaderSource(leader()), duration=0) as running:
+        outcome = running.run()
+    assert outcome.exit_code == 130
+    assert names(outcome.reports["core"])[-1] == "OFF"
+    assert "REST" in names(outcome.reports["core"])
+
+
+def test_ctrl_c_twice_releases_at_once():
+    robot = arm()
+    for delay in (1.0, 1.2):
+        threading.Timer(delay, lambda: signal.raise_signal(signal.SIGINT)).start()
+    with session(robot, LeaderSource(leader()), duration=0) as running:
+        begun = time.monotonic()
+        outcome = running.run()
+    assert outcome.exit_code == 130
+    assert time.monotonic() - begun < 2.5
+
+
+def test_a_busy_python_thread_does_not_disturb_the_loop():
+    over = threading.Event()
+
+    def busy():
+        n = 0
+        while not over.is_set():
+            n += 1
+
+    thread = threading.Thread(target=busy, daemon=True)
+    thread.start()
+    try:
+        with session(arm(), LeaderSource(leader()), duration=2.0, realtime=True) as running:
+            report = running.run().reports["core"]
+    finally:
+        over.set()
+        thread.join()
+    assert report["active_cycles"] == pytest.approx(100, abs=1)
+    if "SCHED_FIFO" in " ".join(report["realtime"]):  # else the host's other load decides, not the thread
+        assert report["period_error_ms"]["p50"] < 0.5
+
+
+def test_an_absent_port_is_named_with_exit_code_3():
+    robot = So101(So101Config(port="/dev/no-such-port", id="x", calibration_dir="/nowhere"))
+    with pytest.raises(InputError, match=r"x\.json"), session(robot, LeaderSource(leader())) as running:
+        running.connect()
+
+
+def test_an_absent_port_is_named(tmp_path):
+    from rl.plugins.so101 import JOINTS, calibration
+
+    calibration.write(
+        tmp_path / "x.json", {name: calibration.Joint(i + 1, 0, 0, 700, 3300) for i, name in enumerate(JOINTS)}
+    )
+    robot = So101(So101Config(port="/dev/no-such-port", id="x", calibration_dir=str(tmp_path)))
+    with pytest.raises(MissingPart, match="no-such-port") as error, session(robot, LeaderSource(leader())) as running:
+        running.connect()
+    assert error.value.exit_code == 3
+
+
+def test_a_missing_motor_is_named_with_joint_and_id(tmp_path):
+    from rl import _core
+    from rl.plugins.so101 import calibration
+
+    emulator = _core.Emulator("so101-follower")
+    joints = {
+        j.name: calibration.Joint(j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max)
+        for j in emulator.calibration()
+    }
+    calibration.write(tmp_path / "x.json", joints)
+    emulator.fault("mute", id=3)
+    robot = So101(So101Config(port=emulator.port, id="x", calibration_dir=str(tmp_path)))
+    try:
+        with pytest.raises(MissingPart, match=r"elbow_flex.*3"), session(robot, LeaderSource(leader())) as running:
+            running.connect()
+    finally:
+        emulator.close()
+
+
+def test_a_leader_in_other_units_is_refused_with_both_lists():
+    with (
+        pytest.raises(InputError, match=r"range_m100_100.*degrees"),
+        session(arm(), LeaderSource(leader(units="range_m100_100"))) as running,
+    ):
+        running.run()
+
+
+def test_two_arms_are_driven_as_one_in_the_core():
+    robot = Composite({"left": arm(), "right": arm()})
+    hand = CompositeTeleoperator({"left": leader(), "right": leader()})
+    with session(robot, LeaderSource(hand), duration=1.0) as running:
+        outcome = running.run()
+        look = running.loop.snapshot()
+    assert outcome.exit_code == 0
+    assert list(outcome.reports) == ["core"]
+    assert look.values.shape == (12,)
+
+
+def test_the_registry_builds_two_arms_from_the_command_line():
+    from rl.config import Selected
+    from rl.control.composite import build_robot
+
+    config = build(So101Config, {"id": "pair", "arms": {"left": {"port": "sim"}, "right": {"port": "sim"}}})
+    robot = build_robot(Selected("robot", "so101", config))
+    assert robot.action.names[0] == "left_shoulder_pan.pos"
+    assert robot.parts["right"].config.id == "pair_right"
+
+
+def test_a_vendor_arm_without_a_bus_is_moved_by_python():
+    robot = VendorArm()
+    target = np.array([10.0, -10.0])
+    with session(robot, LeaderSource(Fixed(robot.action, lambda: target)), duration=1.0) as running:
+        outcome = running.run()
+    report = outcome.reports["robot"]
+    assert outcome.exit_code == 0
+    assert np.allclose(robot.values, target, atol=0.1)
+    assert robot.stops == ["rest"]
+    assert report["active_cycles"] == pytest.approx(50, abs=3)
+    assert "no core bus" in report["realtime"][0]
+
+
+def test_a_policy_moves_a_vendor_arm():
+    robot = VendorArm()
+    source = policy(robot, act=lambda state: np.array([5.0, 5.0]))
+    with session(robot, source, duration=1.0) as running:
+        outcome = running.run()
+    assert outcome.exit_code == 0
+    assert np.allclose(robot.values, [5, 5], atol=0.1)
+
+
+def test_a_vendor_library_that_breaks_ends_the_session_with_its_message():
+    robot = VendorArm()
+    robot.breaks_after = 20
+    with session(robot, LeaderSource(Fixed(robot.action, lambda: [1, 1])), duration=0) as running:
+        with pytest.raises(RlError, match="lost the arm"):
+            running.run()
+    assert robot.stops
+
+
+def test_a_base_beside_an_arm_stops_when_the_session_ends():
+    robot = Composite({"arm": arm(), "base": Base()})
+    pose = []
+
+    def act(state):
+        pose.append(state)
+        return np.concatenate([state[:6], [0.3, 20.0]])
+
+    with session(robot, policy(robot, act=act), duration=1.0) as running:
+        outcome = running.run()
+    base = robot.parts["base"]
+    speeds = np.array([values for _, values in base.sent])
+    assert outcome.exit_code == 0
+    assert set(outcome.reports) == {"core", "base"}
+    assert speeds[:, 0].max() == pytest.approx(0.3, abs=0.01)
+    assert np.allclose(speeds[-1], 0)
+
+
+def test_a_base_whose_source_dies_stops():
+    robot = Base()
+    device = Fixed(robot.action, lambda: [0.3, 0.0])
+
+    class Mute(LeaderSource):
+        def start(self, loop):
+            loop.push_setpoint(np.array([0.3, 0.0]), time.monotonic_ns())
+
+    with session(robot, Mute(device), duration=0, soft_start_s=0.05) as running:
+        threading.Timer(1.0, running.request_stop).start()
+        running.run()
+    assert "HOLD" in names(running.loop.reports()["robot"])
+    assert np.allclose(robot.sent[-1][1], 0)
+
+
+def test_a_teleoperators_stop_event_ends_the_session():
+    robot = VendorArm()
+    device = Fixed(robot.action, lambda: [0, 0])
+    threading.Timer(0.8, lambda: setattr(device, "events", frozenset({"stop"}))).start()
+    with session(robot, LeaderSource(device), duration=0) as running:
+        outcome = running.run()
+    assert outcome.exit_code == 0
+    assert device.closed
+    assert device.seen
