@@ -192,9 +192,7 @@ class Pictures:
         at = np.arange(len(rows))
         for position in np.unique(positions).tolist():
             by_file[self.reader.episode_rows[position].videos[camera].file].append(at[positions == position])
-        missing = [f for f in by_file if not self._present(f)]
-        if missing:
-            self._refuse_missing(camera, missing)
+        self._refuse_missing(camera, [f for f in by_file if f not in self._decoders])
         for relative, groups in by_file.items():
             mine = np.concatenate(groups)
             numbers = self._numbers(camera, relative, rows[mine], positions[mine])

@@ -209,6 +209,9 @@ class Decoders:
         if self._process != os.getpid():
             self._reset()
 
+    def __contains__(self, relative: str) -> bool:
+        return relative in self._open
+
     def get(self, relative: str) -> VideoFile:
         """The open file; call with `lock` held. InputError when it cannot be opened."""
         if relative in self._open:

@@ -50,6 +50,7 @@ class OnnxExporter:
                 f"graph '{graph.name}' cannot be written as ONNX: {cause[0] if cause else type(error).__name__}", where="export"
             ) from error
         _require_inputs(graph, written)
+        _forget_sources(written.model)
         written.save(path, external_data=True)
         return GraphFile(graph.name, path.name, "float32")
 
@@ -74,6 +75,17 @@ def _require_inputs(graph: Graph, written: Any) -> None:
             f"graph '{graph.name}' was written with the inputs {', '.join(have)}, wanted {', '.join(graph.inputs)}",
             where="export",
         )
+
+
+def _forget_sources(model: Any) -> None:
+    """Drops what tracing noted on every node: file names and lines of the machine that exported."""
+    for part in (model, model.graph, *model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        part.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 @contextmanager

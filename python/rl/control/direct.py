@@ -299,10 +299,15 @@ class DirectLoop:
         return bool(wanted and self._active_from) and now - self._active_from >= (wanted - self.period / 2) * 1e9
 
     def _rested(self, now: int) -> bool:
+        there = np.abs(self._resting() - self.limiter.goal) <= np.where(self.rolls, 1e-6, self.limiter.jump / 2)
+        still = np.abs(self.limiter.velocity) <= self.limiter.soft * 1e-3
+        too_long = now - (self._stopping or now) > REST_LIMIT_S * 1e9
+        return bool((there & still).all()) or too_long
+
+    def _resting(self) -> Vector:
+        """Where REST leads to: the rest pose where there is one, and wheels at rest."""
         rest = self._rest()
-        there = rest is None or bool((np.abs(rest - self.limiter.goal) <= self.limiter.jump / 2).all())
-        still = bool((np.abs(self.limiter.velocity) < 1e-6).all()) if rest is None else there
-        return (there and still) or now - (self._stopping or now) > REST_LIMIT_S * 1e9
+        return np.where(self.rolls, 0.0, self.limiter.goal if rest is None else rest)
 
     def _rest(self) -> Vector | None:
         if self._stop_policy != "rest" or not isinstance(self.robot, Rests):
@@ -319,8 +324,7 @@ class DirectLoop:
     def _wanted(self, now: int, state: str) -> Vector:
         still = np.where(self.rolls, 0.0, self.limiter.goal)
         if state == "REST":
-            rest = self._rest()
-            return still if rest is None else np.where(self.rolls, 0.0, rest)
+            return self._resting()
         if state not in ("SOFT_START", "ACTIVE"):
             return still
         due = self._due(now)

@@ -178,14 +178,19 @@ class Session:
                 state = look.state
                 if state in ("HOLD", "FAULT", "ESTOP") and not self.stopping:
                     self.tell(f"{state}: {look.reason}")
-            if state in ("FAULT", "ESTOP") and not self.stopping:
-                raise RlError(look.reason or state, where=state.lower())
+            self._check_end(look)
             for sink in self.sinks:
                 sink.poll(self)
             if self.source.poll() and not self.stopping:
                 self.request_stop()
             if self.stopping and self._gave_up(state):
                 return
+        self._check_end(self.loop.snapshot())
+
+    def _check_end(self, look: Any) -> None:
+        """A loop that fell into FAULT or ESTOP by itself is a failure of the session."""
+        if look.state in ("FAULT", "ESTOP") and not self.stopping:
+            raise RlError(look.reason or look.state, where=look.state.lower())
 
     def _gave_up(self, state: str) -> bool:
         """A stop that ends in HOLD (no rest pose), FAULT or ESTOP is over when it stands still."""
