@@ -21,8 +21,10 @@ Lock hold(const BusHandle& self, bool open = true) {
     lock.lock();
   }
   const std::string& port = self.shared->chain.config().port;
-  if (self.shared->driven) raise({rl::ErrorCode::usage, port + " is driven by a loop; look at its snapshot instead"});
-  if (open && !self.shared->chain.is_open()) raise({rl::ErrorCode::usage, port + " is not open; call open() first"});
+  if (self.shared->driven)
+    raise({rl::ErrorCode::usage, port + " is driven by a loop; look at its snapshot instead"});
+  if (open && !self.shared->chain.is_open())
+    raise({rl::ErrorCode::usage, port + " is not open; call open() first"});
   return lock;
 }
 
@@ -95,7 +97,8 @@ py::tuple read_bus(BusHandle& self) {
     age.mutable_at(static_cast<py::ssize_t>(i)) = static_cast<double>(now - joint.captured) * 1e-9;
     const int index = static_cast<int>(i);
     if (!joint.fresh) faults.push_back(chain.tell({rl::TroubleKind::silent, index, 0, 0, {}}).text);
-    if (joint.status != 0) faults.push_back(chain.tell({rl::TroubleKind::status_bits, index, joint.status, 0, {}}).text);
+    if (joint.status != 0)
+      faults.push_back(chain.tell({rl::TroubleKind::status_bits, index, joint.status, 0, {}}).text);
   }
   return py::make_tuple(values, captured, age, faults);
 }

@@ -15,8 +15,8 @@ void raise(const rl::Error& error) {
 }
 
 void register_errors(py::module_& m) {
-  core_error = PyErr_NewExceptionWithDoc("rl._core.CoreError",
-                                         "What is wrong, where, what to do; `code` names the kind.", nullptr, nullptr);
+  core_error = PyErr_NewExceptionWithDoc(
+      "rl._core.CoreError", "What is wrong, where, what to do; `code` names the kind.", nullptr, nullptr);
   m.attr("CoreError") = py::reinterpret_borrow<py::object>(core_error);
   m.attr("CoreError").attr("code") = "";
   m.def("monotonic_ns", &rl::now_ns, "The clock of every time in this module.");

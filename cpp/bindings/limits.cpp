@@ -12,9 +12,11 @@ Limits make(const Array<double>& low, const Array<double>& high, const Array<dou
             const Array<double>& jump, const std::vector<bool>& zero_on_starve) {
   const py::ssize_t n = low.size();
   for (const auto* part : {&low, &high, &speed, &acceleration, &jerk, &soft_speed, &jump}) {
-    if (part->ndim() != 1 || part->size() != n) throw py::value_error("limits: every array must have shape (A,)");
+    if (part->ndim() != 1 || part->size() != n)
+      throw py::value_error("limits: every array must have shape (A,)");
   }
-  if (zero_on_starve.size() != static_cast<std::size_t>(n)) throw py::value_error("zero_on_starve must have A entries");
+  if (zero_on_starve.size() != static_cast<std::size_t>(n))
+    throw py::value_error("zero_on_starve must have A entries");
   Limits out;
   for (py::ssize_t k = 0; k < n; ++k) {
     rl::PlannerAxis axis;
@@ -28,8 +30,8 @@ Limits make(const Array<double>& low, const Array<double>& high, const Array<dou
 }
 
 /// One axis alone, for tests: goals (n,) that follow `targets` (n,) from `start` at rest.
-py::array_t<double> limit_track(const Limits& limits, std::size_t axis, double start, const Array<double>& targets,
-                                double dt) {
+py::array_t<double> limit_track(const Limits& limits, std::size_t axis, double start,
+                                const Array<double>& targets, double dt) {
   if (axis >= limits.axes.size()) throw py::index_error("no such axis");
   if (!(dt > 0)) throw py::value_error("dt must be above 0");
   rl::Motion motion{start, 0, 0};

@@ -68,7 +68,8 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   rl::PlannerConfig& planner = out.planner;
   planner.axes = limits.axes;
   planner.source = source_kind(config.source);
-  if (!rl::find_merge(config.merge, planner.queue.merge)) throw py::value_error("there is no merge '" + config.merge + "'");
+  if (!rl::find_merge(config.merge, planner.queue.merge))
+    throw py::value_error("there is no merge '" + config.merge + "'");
   planner.queue.coefficient = config.coefficient;
   planner.queue.crossfade = config.crossfade;
   planner.queue.keep_last = planner.source == rl::SourceKind::setpoints;
@@ -82,7 +83,8 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   planner.safety.hold_to_rest = to_ns(config.hold_to_rest_s, "hold_to_rest_s", 0, 1e6);
   planner.safety.soft_start = to_ns(config.soft_start_s, "soft_start_s", 0, 5);
   if (config.rest_pose) {
-    if (config.rest_pose->size() != planner.axes.size()) throw py::value_error("rest_pose must have shape (A,)");
+    if (config.rest_pose->size() != planner.axes.size())
+      throw py::value_error("rest_pose must have shape (A,)");
     for (std::size_t k = 0; k < planner.axes.size(); ++k) planner.axes[k].rest = (*config.rest_pose)[k];
   }
   return out;
@@ -99,7 +101,8 @@ std::vector<rl::BusPart> parts_of(const std::vector<Part>& given, std::size_t ax
     std::size_t length = 0;
     if (!slice.compute(axes, &start, &stop, &step, &length)) throw py::error_already_set();
     if (step != 1 || length != bus.shared->chain.size()) {
-      throw py::value_error(bus.shared->chain.config().port + ": its slice must have one element for each joint");
+      throw py::value_error(bus.shared->chain.config().port +
+                            ": its slice must have one element for each joint");
     }
     out.push_back({start, bus.shared});
   }
@@ -109,7 +112,8 @@ std::vector<rl::BusPart> parts_of(const std::vector<Part>& given, std::size_t ax
 LoopHandle make(const std::vector<Part>& drives, const Limits& limits, const LoopConfig& config,
                 const std::vector<Part>& leaders) {
   const std::size_t axes = limits.axes.size();
-  return {take(rl::LoopHouse::make(house_config(limits, config), parts_of(drives, axes), parts_of(leaders, axes)))};
+  return {take(
+      rl::LoopHouse::make(house_config(limits, config), parts_of(drives, axes), parts_of(leaders, axes)))};
 }
 
 void start(LoopHandle& self) {
@@ -128,7 +132,8 @@ void arm(LoopHandle& self) {
   take(std::move(result));
 }
 
-std::string push_chunk(LoopHandle& self, std::int64_t observed, std::int64_t period, const Array<float>& chunk) {
+std::string push_chunk(LoopHandle& self, std::int64_t observed, std::int64_t period,
+                       const Array<float>& chunk) {
   if (chunk.ndim() != 2) throw py::value_error("chunk must have shape (T, A)");
   const std::int64_t now = rl::now_ns();
   self.house->requests().beat(now);
@@ -177,9 +182,9 @@ struct Column {
 };
 
 constexpr std::array kColumns = {
-    Column{"cycle", &rl::CycleRecord::cycle}, Column{"deadline", &rl::CycleRecord::deadline},
-    Column{"woke", &rl::CycleRecord::woke},   Column{"wrote", &rl::CycleRecord::wrote},
-    Column{"read", &rl::CycleRecord::read},   Column{"done", &rl::CycleRecord::done},
+    Column{"cycle", &rl::CycleRecord::cycle},       Column{"deadline", &rl::CycleRecord::deadline},
+    Column{"woke", &rl::CycleRecord::woke},         Column{"wrote", &rl::CycleRecord::wrote},
+    Column{"read", &rl::CycleRecord::read},         Column{"done", &rl::CycleRecord::done},
     Column{"captured", &rl::CycleRecord::captured},
 };
 
@@ -207,12 +212,14 @@ Rows copy_rows(const rl::RecordRing& ring, std::int64_t since, std::size_t most,
 
 py::dict records(LoopHandle& self, std::int64_t since, std::size_t most) {
   const std::size_t axes = self.house->axes();
-  const Rows rows = copy_rows(self.house->journal().records, since, std::min<std::size_t>(most, 1U << 16U), axes);
+  const Rows rows =
+      copy_rows(self.house->journal().records, since, std::min<std::size_t>(most, 1U << 16U), axes);
   const auto n = static_cast<py::ssize_t>(rows.heads.size());
   py::dict out;
   for (const Column& column : kColumns) {
     py::array_t<std::int64_t> values(n);
-    for (py::ssize_t i = 0; i < n; ++i) values.mutable_at(i) = rows.heads[static_cast<std::size_t>(i)].*column.field;
+    for (py::ssize_t i = 0; i < n; ++i)
+      values.mutable_at(i) = rows.heads[static_cast<std::size_t>(i)].*column.field;
     out[column.name] = values;
   }
   py::array_t<std::uint64_t> missing(n);

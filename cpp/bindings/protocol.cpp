@@ -29,7 +29,8 @@ std::vector<std::uint8_t> ids_field(const py::kwargs& fields) {
   return field<std::vector<std::uint8_t>>(fields, "ids", {});
 }
 
-/// `data` as bytes, as a list of bytes (one each id), or `value`/`values` with `size` in the protocol's byte order.
+/// `data` as bytes, as a list of bytes (one each id), or `value`/`values` with `size` in the protocol's byte
+/// order.
 std::vector<std::uint8_t> data_field(const py::kwargs& fields) {
   std::vector<std::uint8_t> out;
   const auto add = [&out](std::string_view part) {
@@ -49,7 +50,8 @@ std::vector<std::uint8_t> data_field(const py::kwargs& fields) {
   auto values = field<std::vector<int>>(fields, "values", {});
   if (fields.contains("value")) values.push_back(fields["value"].cast<int>());
   for (const int value : values) {
-    if (value < 0 || value > (size == 1 ? 0xFF : 0xFFFF)) throw py::value_error("value does not fit its size");
+    if (value < 0 || value > (size == 1 ? 0xFF : 0xFFFF))
+      throw py::value_error("value does not fit its size");
     const auto word = rl::encode_word(static_cast<std::uint16_t>(value), order);
     if (size == 1) {
       out.push_back(static_cast<std::uint8_t>(value));
@@ -65,7 +67,8 @@ rl::Request build(const std::string& instruction, const py::kwargs& fields) {
   const std::vector<std::uint8_t> data = data_field(fields);
   const std::vector<std::uint8_t> ids = ids_field(fields);
   if (instruction == "ping") return rl::encode_plain(Instruction::ping, byte_field(fields, "id"));
-  if (instruction == "action") return rl::encode_plain(Instruction::action, byte_field(fields, "id", rl::kBroadcast));
+  if (instruction == "action")
+    return rl::encode_plain(Instruction::action, byte_field(fields, "id", rl::kBroadcast));
   if (instruction == "recovery") return rl::encode_plain(Instruction::recovery, byte_field(fields, "id"));
   if (instruction == "reboot") return rl::encode_plain(Instruction::reboot, byte_field(fields, "id"));
   const std::uint8_t address = byte_field(fields, "address");
@@ -73,7 +76,8 @@ rl::Request build(const std::string& instruction, const py::kwargs& fields) {
     return rl::encode_read(byte_field(fields, "id"), address, byte_field(fields, "count"));
   }
   if (instruction == "sync_read") return rl::encode_sync_read(address, byte_field(fields, "count"), ids);
-  if (instruction == "write") return rl::encode_write(Instruction::write, byte_field(fields, "id"), address, data);
+  if (instruction == "write")
+    return rl::encode_write(Instruction::write, byte_field(fields, "id"), address, data);
   if (instruction == "reg_write") {
     return rl::encode_write(Instruction::reg_write, byte_field(fields, "id"), address, data);
   }
@@ -108,7 +112,8 @@ void feed_in_pieces(rl::ReplyReader& reader, rl::Bytes stream, const std::vector
 py::object value_of(const rl::Reply& reply, std::size_t length) {
   if (length == 1) return py::int_(reply.data[0]);
   if (length == 2) {
-    return py::int_(rl::sign_magnitude_decode(rl::decode_word({reply.data.data(), 2}, rl::WordOrder::little), 15));
+    return py::int_(
+        rl::sign_magnitude_decode(rl::decode_word({reply.data.data(), 2}, rl::WordOrder::little), 15));
   }
   return py::bytes(reinterpret_cast<const char*>(reply.data.data()), length);
 }
@@ -154,7 +159,8 @@ py::dict decode_stream(const py::bytes& rx, const py::bytes& tx, const py::dict&
   auto echo = flag("adapter_echoes") ? rl::EchoMode::skip : rl::EchoMode::none;
   if (flag("probe")) echo = rl::EchoMode::probe;
   const auto reader = std::make_unique<rl::ReplyReader>();
-  if (!reader->begin(bytes_of(std::string_view(tx)), ids, length, echo)) throw py::value_error("expect: too large");
+  if (!reader->begin(bytes_of(std::string_view(tx)), ids, length, echo))
+    throw py::value_error("expect: too large");
   // What waited before the request is discarded before it goes out.
   if (!flag("arrived_before_request")) feed_in_pieces(*reader, bytes_of(std::string_view(rx)), pieces);
   return outcome(*reader, ping);
@@ -168,7 +174,8 @@ void register_protocol(py::module_& m) {
       .value("NOISE", rl::ParseKind::noise)
       .value("CORRUPT", rl::ParseKind::corrupt)
       .value("PACKET", rl::ParseKind::packet);
-  m.def("parse_packet", &parse_packet, py::arg("data"), "What the first bytes are, and how many are settled.");
+  m.def("parse_packet", &parse_packet, py::arg("data"),
+        "What the first bytes are, and how many are settled.");
   m.def("encode_request", &encode_request, py::arg("instruction"),
         "One request: ping, read, write, reg_write, action, sync_read, sync_write, reboot, recovery.");
   m.def("decode_stream", &decode_stream, py::arg("rx"), py::arg("tx"), py::arg("expect"),

@@ -17,7 +17,8 @@ py::array_t<float> ensemble(rl::TemporalEnsembler& self, const Array<float>& chu
   return action;
 }
 
-rl::StepQueue step_queue(const Array<std::int64_t>& steps, const Array<double>& times, const Array<float>& actions) {
+rl::StepQueue step_queue(const Array<std::int64_t>& steps, const Array<double>& times,
+                         const Array<float>& actions) {
   if (steps.ndim() != 1 || times.ndim() != 1 || actions.ndim() != 2 || steps.size() != times.size() ||
       steps.size() != actions.shape(0)) {
     throw py::value_error("steps (n,), times (n,) and actions (n, A) must belong together");
@@ -33,15 +34,18 @@ py::tuple merge(const Array<std::int64_t>& queue_steps, const Array<double>& que
                 const Array<double>& new_times, const Array<float>& new_actions, std::int64_t latest,
                 const std::string& function) {
   rl::Aggregation aggregation{};
-  if (!rl::find_aggregation(function, aggregation)) throw py::value_error("there is no aggregation '" + function + "'");
+  if (!rl::find_aggregation(function, aggregation))
+    throw py::value_error("there is no aggregation '" + function + "'");
   const rl::StepQueue queue = step_queue(queue_steps, queue_times, queue_actions);
   const rl::StepQueue incoming = step_queue(new_steps, new_times, new_actions);
   const py::ssize_t width = incoming.steps.empty() ? queue_actions.shape(1) : new_actions.shape(1);
-  if (!queue.steps.empty() && queue_actions.shape(1) != width) throw py::value_error("both queues must have one width");
+  if (!queue.steps.empty() && queue_actions.shape(1) != width)
+    throw py::value_error("both queues must have one width");
   const rl::StepQueue out =
       rl::merge_aggregate(queue, incoming, static_cast<std::size_t>(width), latest, aggregation);
   const auto n = static_cast<py::ssize_t>(out.steps.size());
-  return py::make_tuple(py::array_t<std::int64_t>(n, out.steps.data()), py::array_t<double>(n, out.times.data()),
+  return py::make_tuple(py::array_t<std::int64_t>(n, out.steps.data()),
+                        py::array_t<double>(n, out.times.data()),
                         py::array_t<float>({n, width}, out.actions.data()));
 }
 
@@ -52,9 +56,12 @@ rl::ActionQueue make_queue(std::size_t width, const std::string& merge_name, dou
   config.coefficient = coefficient;
   config.crossfade = crossfade;
   if (width == 0 || width > rl::kMostAxes) throw py::value_error("width is not in 1..64");
-  if (!(std::abs(coefficient) < 10) || coefficient < -0.1) throw py::value_error("coefficient is not in -0.1..10");
-  if (!rl::find_merge(merge_name, config.merge)) throw py::value_error("there is no merge '" + merge_name + "'");
-  if (interpolation != "linear" && interpolation != "cubic") throw py::value_error("interpolation is linear or cubic");
+  if (!(std::abs(coefficient) < 10) || coefficient < -0.1)
+    throw py::value_error("coefficient is not in -0.1..10");
+  if (!rl::find_merge(merge_name, config.merge))
+    throw py::value_error("there is no merge '" + merge_name + "'");
+  if (interpolation != "linear" && interpolation != "cubic")
+    throw py::value_error("interpolation is linear or cubic");
   if (interpolation == "cubic") config.interpolation = rl::Interpolation::cubic;
   return rl::ActionQueue(config);
 }
@@ -63,7 +70,8 @@ std::string push(rl::ActionQueue& self, std::int64_t observed, std::int64_t peri
                  std::int64_t now) {
   if (chunk.ndim() != 2) throw py::value_error("chunk must have shape (T, A)");
   if (chunk.shape(0) > 0 && static_cast<std::size_t>(chunk.shape(1)) != self.config().width) return "width";
-  return rl::to_string(self.push({observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk)}, now));
+  return rl::to_string(
+      self.push({observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk)}, now));
 }
 
 py::object at(rl::ActionQueue& self, std::int64_t now) {
@@ -84,10 +92,11 @@ void register_queue(py::module_& m) {
       .def("reset", &rl::TemporalEnsembler::reset)
       .def("update", &ensemble, py::arg("chunk"));
   m.def("merge_aggregate", &merge, py::arg("queue_steps"), py::arg("queue_times"), py::arg("queue_actions"),
-        py::arg("new_steps"), py::arg("new_times"), py::arg("new_actions"), py::arg("latest"), py::arg("function"));
+        py::arg("new_steps"), py::arg("new_times"), py::arg("new_actions"), py::arg("latest"),
+        py::arg("function"));
   py::class_<rl::ActionQueue>(m, "ActionQueue", "Actions by the time they are due.")
-      .def(py::init(&make_queue), py::arg("width"), py::arg("merge") = "replace", py::arg("coefficient") = 0.01,
-           py::arg("crossfade") = 0, py::arg("interpolation") = "linear")
+      .def(py::init(&make_queue), py::arg("width"), py::arg("merge") = "replace",
+           py::arg("coefficient") = 0.01, py::arg("crossfade") = 0, py::arg("interpolation") = "linear")
       .def("push", &push, py::arg("observed"), py::arg("period"), py::arg("chunk"), py::arg("now"))
       .def("at", &at, py::arg("now"))
       .def("remaining", &rl::ActionQueue::remaining, py::arg("now"));

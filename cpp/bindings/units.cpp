@@ -24,10 +24,12 @@ const char* mode_name(rl::UnitMode mode) {
   return "";
 }
 
-rl::JointCalibration make(std::string name, int id, int drive_mode, int homing_offset, int range_min, int range_max,
-                          const std::string& mode) {
-  rl::JointCalibration out{std::move(name), id, drive_mode, homing_offset, range_min, range_max, unit_mode(mode)};
-  if (const std::string problem = out.problem(); !problem.empty()) throw py::value_error(out.name + ": " + problem);
+rl::JointCalibration make(std::string name, int id, int drive_mode, int homing_offset, int range_min,
+                          int range_max, const std::string& mode) {
+  rl::JointCalibration out{std::move(name), id,        drive_mode,     homing_offset,
+                           range_min,       range_max, unit_mode(mode)};
+  if (const std::string problem = out.problem(); !problem.empty())
+    throw py::value_error(out.name + ": " + problem);
   return out;
 }
 

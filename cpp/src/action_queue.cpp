@@ -32,8 +32,8 @@ Mix mix_for(Merge merge) noexcept {
 }  // namespace
 
 bool find_merge(std::string_view name, Merge& out) noexcept {
-  constexpr std::array<std::string_view, 7> kNames = {"replace",     "ensemble", "crossfade",   "weighted_average",
-                                                      "latest_only", "average",  "conservative"};
+  constexpr std::array<std::string_view, 7> kNames = {
+      "replace", "ensemble", "crossfade", "weighted_average", "latest_only", "average", "conservative"};
   const auto* const found = std::find(kNames.begin(), kNames.end(), name);
   if (found == kNames.end()) return false;
   out = static_cast<Merge>(found - kNames.begin());
@@ -53,11 +53,13 @@ Refusal judge_chunk(const ChunkView& chunk, std::size_t width, std::int64_t now)
   constexpr std::int64_t kHour = 3'600'000'000'000;
   if (chunk.period <= 0 || chunk.period > kHour || chunk.observed < 0) return Refusal::width;
   if (now - chunk.observed > kStaleAfter) return Refusal::stale;
-  const bool finite = std::all_of(chunk.values.begin(), chunk.values.end(), [](float v) { return std::isfinite(v); });
+  const bool finite =
+      std::all_of(chunk.values.begin(), chunk.values.end(), [](float v) { return std::isfinite(v); });
   return finite ? Refusal::none : Refusal::not_finite;
 }
 
-ActionQueue::ActionQueue(const QueueConfig& config) : config_(config), weights_(kMostRows + 1, config.coefficient) {
+ActionQueue::ActionQueue(const QueueConfig& config)
+    : config_(config), weights_(kMostRows + 1, config.coefficient) {
   for (Storage* storage : {&now_, &next_}) {
     storage->times.resize(kCapacity);
     storage->counts.resize(kCapacity);
@@ -124,7 +126,8 @@ bool ActionQueue::append(std::int64_t time, std::size_t count, std::span<const f
 void ActionQueue::append_old(std::size_t i) noexcept { append(now_.times[i], now_.counts[i], row(now_, i)); }
 
 Refusal ActionQueue::push(const ChunkView& chunk, std::int64_t now) noexcept {
-  if (const Refusal refusal = judge_chunk(chunk, config_.width, now); refusal != Refusal::none) return refusal;
+  if (const Refusal refusal = judge_chunk(chunk, config_.width, now); refusal != Refusal::none)
+    return refusal;
   if (any_ && chunk.observed == newest_) return Refusal::duplicate;
   if (any_ && chunk.observed < newest_) return Refusal::stale;
   // Late rows are skipped by time; the last of them still begins the segment that is due.
@@ -179,24 +182,25 @@ void ActionQueue::blend_old(std::size_t i, const ChunkView& chunk) noexcept {
   const std::int64_t offset = std::max<std::int64_t>(time - chunk.observed, 0);
   const std::size_t k = std::min(static_cast<std::size_t>(offset / chunk.period), last_row(chunk));
   const std::size_t k1 = std::min(k + 1, last_row(chunk));
-  const double part =
-      k == k1 ? 0.0 : static_cast<double>(offset - static_cast<std::int64_t>(k) * chunk.period) /
-                          static_cast<double>(chunk.period);
+  const double part = k == k1 ? 0.0
+                              : static_cast<double>(offset - static_cast<std::int64_t>(k) * chunk.period) /
+                                    static_cast<double>(chunk.period);
   const Mix mix = mix_for(config_.merge);
   const std::span<const float> old = row(now_, i);
   for (std::size_t a = 0; a < config_.width; ++a) {
     const float at_k = chunk.values[k * config_.width + a];
     const float at_k1 = chunk.values[k1 * config_.width + a];
     // A grid that fits gives the row itself, in every bit.
-    const float fresh = part == 0.0 ? at_k : static_cast<float>(at_k + part * (static_cast<double>(at_k1) - at_k));
+    const float fresh =
+        part == 0.0 ? at_k : static_cast<float>(at_k + part * (static_cast<double>(at_k1) - at_k));
     scratch_[a] = config_.merge == Merge::ensemble ? weights_.blend(old[a], now_.counts[i], fresh)
                                                    : mix.old_part * old[a] + mix.new_part * fresh;
   }
   append(time, std::min(now_.counts[i] + 1, chunk.rows), scratch_);
 }
 
-/// ensemble and the weighted means: what both plans cover is mixed at the old plan's instants; what only one of
-/// them covers stays as it is.
+/// ensemble and the weighted means: what both plans cover is mixed at the old plan's instants; what only one
+/// of them covers stays as it is.
 void ActionQueue::merge_blending(const ChunkView& chunk, std::size_t first, std::int64_t now) noexcept {
   const std::int64_t half = chunk.period / 2;
   const std::int64_t chunk_end = due(chunk, last_row(chunk));

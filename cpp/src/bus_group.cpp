@@ -15,7 +15,8 @@ constexpr std::size_t kMostChains = 16;
 
 }  // namespace
 
-BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests, std::int64_t period)
+BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests,
+                   std::int64_t period)
     : drives_(std::move(drives)), leaders_(std::move(leaders)), requests_(requests), period_(period) {
   for (const auto* parts : {&drives_, &leaders_}) {
     for (const BusPart& part : *parts) chains_.push_back(&part.bus->chain);

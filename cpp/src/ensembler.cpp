@@ -44,7 +44,8 @@ bool TemporalEnsembler::update(std::span<const float> chunk, std::size_t width, 
 }
 
 bool find_aggregation(std::string_view name, Aggregation& out) noexcept {
-  constexpr std::array<std::string_view, 4> kNames = {"weighted_average", "latest_only", "average", "conservative"};
+  constexpr std::array<std::string_view, 4> kNames = {"weighted_average", "latest_only", "average",
+                                                      "conservative"};
   const auto* const found = std::find(kNames.begin(), kNames.end(), name);
   if (found == kNames.end()) return false;
   out = static_cast<Aggregation>(found - kNames.begin());
@@ -65,8 +66,8 @@ Mix mix_of(Aggregation aggregation) noexcept {
   return {0.0F, 1.0F};
 }
 
-StepQueue merge_aggregate(const StepQueue& queue, const StepQueue& incoming, std::size_t width, std::int64_t latest,
-                          Aggregation aggregation) {
+StepQueue merge_aggregate(const StepQueue& queue, const StepQueue& incoming, std::size_t width,
+                          std::int64_t latest, Aggregation aggregation) {
   const Mix mix = mix_of(aggregation);
   StepQueue out;
   for (std::size_t i = 0; i < incoming.steps.size(); ++i) {

@@ -8,7 +8,8 @@ namespace rl {
 std::size_t Histogram::bin_of(std::uint64_t value) noexcept {
   if (value < (1ULL << kFine)) return value;
   const auto octave = static_cast<unsigned>(std::bit_width(value)) - 1 - kFine;
-  return ((static_cast<std::size_t>(octave) + 1) << kFine) + static_cast<std::size_t>((value >> octave) - (1ULL << kFine));
+  return ((static_cast<std::size_t>(octave) + 1) << kFine) +
+         static_cast<std::size_t>((value >> octave) - (1ULL << kFine));
 }
 
 double Histogram::middle_of(std::size_t bin) noexcept {
@@ -66,9 +67,15 @@ void RecordRing::push(const CycleRecord& record, std::span<const double> values,
   const std::uint64_t head = head_.load(std::memory_order_relaxed);
   auto* word = &words_[(head & (capacity_ - 1)) * stride_];
   const auto put = [&word](std::uint64_t value) { (word++)->store(value, std::memory_order_release); };
-  const std::array<std::int64_t, kHead> fields = {
-      record.cycle, record.deadline, record.woke,     record.wrote, record.read,
-      record.done,  record.captured, static_cast<std::int64_t>(record.missing), static_cast<std::int64_t>(record.state)};
+  const std::array<std::int64_t, kHead> fields = {record.cycle,
+                                                  record.deadline,
+                                                  record.woke,
+                                                  record.wrote,
+                                                  record.read,
+                                                  record.done,
+                                                  record.captured,
+                                                  static_cast<std::int64_t>(record.missing),
+                                                  static_cast<std::int64_t>(record.state)};
   for (const std::int64_t field : fields) put(static_cast<std::uint64_t>(field));
   for (const std::span<const double> part : {values, goal, requested}) {
     for (const double v : part) put(std::bit_cast<std::uint64_t>(v));
@@ -76,8 +83,8 @@ void RecordRing::push(const CycleRecord& record, std::span<const double> values,
   head_.store(head + 1, std::memory_order_release);
 }
 
-bool RecordRing::copy(std::uint64_t index, CycleRecord& record, std::span<double> values, std::span<double> goal,
-                      std::span<double> requested) const noexcept {
+bool RecordRing::copy(std::uint64_t index, CycleRecord& record, std::span<double> values,
+                      std::span<double> goal, std::span<double> requested) const noexcept {
   const std::uint64_t head = head_.load(std::memory_order_acquire);
   if (index >= head || head >= index + capacity_) return false;
   const auto* word = &words_[(index & (capacity_ - 1)) * stride_];

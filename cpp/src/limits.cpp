@@ -10,7 +10,8 @@ constexpr double kHair = 1e-9;  // rounding of sums; far below a servo step
 constexpr int kMostSteps = 100'000;
 constexpr int kHalvings = 40;
 
-/// The largest rate at which an error may shrink so that, slowed by `brake` each tick, it ends at zero exactly.
+/// The largest rate at which an error may shrink so that, slowed by `brake` each tick, it ends at zero
+/// exactly.
 double approach_rate(double error, double brake, double dt) noexcept {
   const double tick = brake * dt * dt;
   return std::min(error / dt, brake * dt / 2 * (std::sqrt(1 + 8 * error / tick) - 1));
@@ -78,7 +79,8 @@ bool allowed(const Upward& now, double acceleration, const AxisLimits& limits, d
 }
 
 /// The largest allowed acceleration of [least, most]; `least` when none is: braking as hard as may be.
-double largest_allowed(const Upward& now, double least, double most, const AxisLimits& limits, double dt) noexcept {
+double largest_allowed(const Upward& now, double least, double most, const AxisLimits& limits,
+                       double dt) noexcept {
   if (allowed(now, most, limits, dt)) return most;
   if (!allowed(now, least, limits, dt)) return least;
   double good = least;
@@ -92,10 +94,12 @@ double largest_allowed(const Upward& now, double least, double most, const AxisL
 
 /// The tick that comes closest to the wished acceleration within every limit.
 Motion advance(const Motion& now, double wish, const AxisLimits& limits, double dt) noexcept {
-  const double change = limits.jerk > 0 ? limits.jerk * dt : 2 * limits.acceleration + std::abs(now.acceleration);
+  const double change =
+      limits.jerk > 0 ? limits.jerk * dt : 2 * limits.acceleration + std::abs(now.acceleration);
   double least = std::max(-limits.acceleration, now.acceleration - change);
   double most = std::min(limits.acceleration, now.acceleration + change);
-  if (least > most) least = most = now.acceleration > 0 ? now.acceleration - change : now.acceleration + change;
+  if (least > most)
+    least = most = now.acceleration > 0 ? now.acceleration - change : now.acceleration + change;
   // Outside the position limits (armed there) the wall moves inward with the arm.
   const double high = std::max(limits.high, now.position);
   const double low = std::min(limits.low, now.position);
@@ -122,7 +126,8 @@ double toward_velocity(double velocity, double wanted, const AxisLimits& limits,
 
 }  // namespace
 
-Motion follow(const Motion& now, double target, double previous_target, const AxisLimits& limits, double dt) noexcept {
+Motion follow(const Motion& now, double target, double previous_target, const AxisLimits& limits,
+              double dt) noexcept {
   if (!std::isfinite(target) || !std::isfinite(previous_target)) return brake(now, limits, dt);
   const double aim = std::clamp(target, limits.low, limits.high);
   const double previous = std::clamp(previous_target, limits.low, limits.high);
@@ -130,7 +135,8 @@ Motion follow(const Motion& now, double target, double previous_target, const Ax
   const double direct = (aim - now.position) / dt;
   const double change = (direct - now.velocity) / dt;
   // Exactly onto the target, when the target is caught: its own velocity is then the next one as well.
-  const double reach = limits.jerk > 0 ? std::min(limits.acceleration, limits.jerk * dt) : limits.acceleration;
+  const double reach =
+      limits.jerk > 0 ? std::min(limits.acceleration, limits.jerk * dt) : limits.acceleration;
   if (std::abs(direct - along) <= 0.5 * reach * dt && std::abs(change) <= limits.acceleration) {
     return advance(now, change, limits, dt);
   }

@@ -28,17 +28,20 @@ ChunkSlot blank_slot(std::size_t axes) {
 /// "" or what is wrong with one axis.
 std::string axis_problem(const PlannerAxis& axis) {
   const AxisLimits& l = axis.limits;
-  for (const double v : {l.low, l.high, l.speed, l.acceleration, l.jerk, axis.soft_speed, axis.jump, axis.rest}) {
+  for (const double v :
+       {l.low, l.high, l.speed, l.acceleration, l.jerk, axis.soft_speed, axis.jump, axis.rest}) {
     if (!std::isfinite(v)) return "a limit is not finite";
   }
   if (l.low >= l.high) return "low is not below high";
-  if (l.speed <= 0 || l.acceleration <= 0 || axis.soft_speed <= 0) return "speed and acceleration must be above 0";
+  if (l.speed <= 0 || l.acceleration <= 0 || axis.soft_speed <= 0)
+    return "speed and acceleration must be above 0";
   if (l.jerk < 0 || axis.jump < 0) return "jerk and jump must not be negative";
   return "";
 }
 
 /// Every axis exactly once for the drives, at most once for the leaders.
-std::string cover_problem(const std::vector<BusPart>& parts, std::size_t axes, bool all, std::uint64_t& mask) {
+std::string cover_problem(const std::vector<BusPart>& parts, std::size_t axes, bool all,
+                          std::uint64_t& mask) {
   mask = 0;
   for (const BusPart& part : parts) {
     for (std::size_t i = 0; i < part.bus->chain.size(); ++i) {
@@ -69,19 +72,22 @@ void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexc
   if (skipped > 0) misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
   if (record.missing != 0) late_reads.fetch_add(1, std::memory_order_relaxed);
   active_writes.fetch_add(1, std::memory_order_relaxed);
-  if (first_active.load(std::memory_order_relaxed) == 0) first_active.store(record.wrote, std::memory_order_relaxed);
+  if (first_active.load(std::memory_order_relaxed) == 0)
+    first_active.store(record.wrote, std::memory_order_relaxed);
   last_active.store(record.wrote, std::memory_order_relaxed);
 }
 
-void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written, const Plan& plan,
-                          std::int64_t skipped) noexcept {
+void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written,
+                          const Plan& plan, std::int64_t skipped) noexcept {
   measure(record, skipped);
   Look out;
   for (std::size_t k = 0; k < axes_; ++k) {
     record.captured = std::max(record.captured, reading.captured[k]);
-    out.age[k] = reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
+    out.age[k] =
+        reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
   }
-  records.push(record, {reading.values.data(), axes_}, {written.data(), axes_}, {plan.requested.data(), axes_});
+  records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},
+               {plan.requested.data(), axes_});
   cycles.fetch_add(1, std::memory_order_relaxed);
   if (record.state == State::active) active_cycles.fetch_add(1, std::memory_order_relaxed);
 
@@ -114,15 +120,18 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
   const std::size_t axes = config.planner.axes.size();
   if (axes == 0 || axes > kMostAxes) return Error{ErrorCode::usage, "loop: 1 to 64 axes"};
   if (drives.empty()) return Error{ErrorCode::usage, "loop: no bus to drive"};
-  if (!(config.rate_hz >= 10 && config.rate_hz <= 1000)) return Error{ErrorCode::usage, "loop: rate is not in 10..1000 Hz"};
-  if (!(config.duration_s >= 0 && config.duration_s < 1e7)) return Error{ErrorCode::usage, "loop: bad duration"};
+  if (!(config.rate_hz >= 10 && config.rate_hz <= 1000))
+    return Error{ErrorCode::usage, "loop: rate is not in 10..1000 Hz"};
+  if (!(config.duration_s >= 0 && config.duration_s < 1e7))
+    return Error{ErrorCode::usage, "loop: bad duration"};
   if (-config.planner.queue.coefficient * static_cast<double>(kMostRows) > kLargestEnsembleGrowth ||
       !std::isfinite(config.planner.queue.coefficient)) {
     return Error{ErrorCode::usage, "loop: the ensembling coefficient is too negative"};
   }
   for (std::size_t k = 0; k < axes; ++k) {
     const std::string problem = axis_problem(config.planner.axes[k]);
-    if (!problem.empty()) return Error{ErrorCode::usage, "limits of axis " + std::to_string(k) + ": " + problem};
+    if (!problem.empty())
+      return Error{ErrorCode::usage, "limits of axis " + std::to_string(k) + ": " + problem};
   }
   std::uint64_t mask = 0;
   if (const std::string problem = cover_problem(drives, axes, true, mask); !problem.empty()) {
@@ -131,7 +140,8 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
   if (const std::string problem = cover_problem(leaders, axes, false, mask); !problem.empty()) {
     return Error{ErrorCode::usage, "leaders: " + problem};
   }
-  if (config.planner.source == SourceKind::leader && mask == 0) return Error{ErrorCode::usage, "loop: no leader given"};
+  if (config.planner.source == SourceKind::leader && mask == 0)
+    return Error{ErrorCode::usage, "loop: no leader given"};
   config.planner.led = mask;
   config.planner.period = static_cast<std::int64_t>(std::llround(1e9 / config.rate_hz));
   config.planner.active_cycles = static_cast<std::int64_t>(std::llround(config.duration_s * config.rate_hz));
@@ -154,16 +164,22 @@ Result<> LoopHouse::start() {
     for (const BusPart& part : *parts) {
       const std::lock_guard lock(part.bus->mutex);
       ServoChain& chain = part.bus->chain;
-      if (part.bus->driven) return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
+      if (part.bus->driven)
+        return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
       if (!chain.is_open()) return Error{ErrorCode::usage, chain.config().port + " is not open"};
       bool heard = false;
-      for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn) heard = chain.read_now(100 * kMillisecond);
+      for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn)
+        heard = chain.read_now(100 * kMillisecond);
       if (heard) continue;
       const std::span<const JointState> joints = chain.joints();
-      const auto silent = std::find_if(joints.begin(), joints.end(), [](const JointState& j) { return j.captured == 0; });
+      const auto silent =
+          std::find_if(joints.begin(), joints.end(), [](const JointState& j) { return j.captured == 0; });
       if (chain.lost() || silent != joints.end()) {
         return chain.tell({chain.lost() ? TroubleKind::lost : TroubleKind::silent,
-                           static_cast<int>(silent - joints.begin()), 0, 0, {}});
+                           static_cast<int>(silent - joints.begin()),
+                           0,
+                           0,
+                           {}});
       }
     }
   }
@@ -190,7 +206,8 @@ void LoopHouse::ask_for_realtime() {
   if (config_.realtime) {
     sched_param parameters{};
     parameters.sched_priority = kPriority;
-    const int refused = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters);
+    const int refused =
+        ::pthread_setschedparam(::pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters);
     granted = refused == 0;
     notes.emplace_back(granted ? "real-time priority: SCHED_FIFO 80"
                                : "no real-time priority; allow it with `@realtime - rtprio 95` in "
@@ -236,11 +253,12 @@ Result<> LoopHouse::arm() {
   if (answer.armed) return Done{};
   if (answer.wrong_state) {
     const bool latched = answer.state == State::fault || answer.state == State::estop;
-    return Error{ErrorCode::usage, std::string("cannot arm in ") + to_string(answer.state) +
-                                       (latched ? "; reset first" : "")};
+    return Error{ErrorCode::usage,
+                 std::string("cannot arm in ") + to_string(answer.state) + (latched ? "; reset first" : "")};
   }
   const std::size_t drives = bus_.drives().size();
-  const BusPart& part = answer.part < drives ? bus_.drives()[answer.part] : bus_.leaders()[answer.part - drives];
+  const BusPart& part =
+      answer.part < drives ? bus_.drives()[answer.part] : bus_.leaders()[answer.part - drives];
   return part.bus->chain.tell(answer.trouble);
 }
 
@@ -319,7 +337,8 @@ std::vector<std::string> LoopHouse::faults(const Look& look) const {
   std::vector<std::string> out;
   for (std::size_t k = 0; k < axes(); ++k) {
     for (unsigned bit = 0; bit < 6; ++bit) {
-      if (((look.status[k] >> bit) & 1U) != 0) out.push_back(joint_text(k) + ": " + std::string(status_bit_name(bit)));
+      if (((look.status[k] >> bit) & 1U) != 0)
+        out.push_back(joint_text(k) + ": " + std::string(status_bit_name(bit)));
     }
     if (look.age[k] > kStale) out.push_back(joint_text(k) + ": no reply");
   }

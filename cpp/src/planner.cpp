@@ -9,16 +9,16 @@ namespace {
 constexpr std::int64_t kStateStale = 100'000'000;  // ns: never driven on
 constexpr std::int64_t kMute = 1'000'000'000;
 constexpr std::int64_t kLost = 500'000'000;
-constexpr double kArrived = 2.0;       // units from the rest pose
-constexpr double kProgress = 0.5;      // units nearer to the rest pose that count as progress
-constexpr double kSlowest = 0.1;       // part of the speed limit where the ramp begins
-constexpr double kTorqueFrom = 0.2;    // part of the torque limit where the ramp begins
+constexpr double kArrived = 2.0;     // units from the rest pose
+constexpr double kProgress = 0.5;    // units nearer to the rest pose that count as progress
+constexpr double kSlowest = 0.1;     // part of the speed limit where the ramp begins
+constexpr double kTorqueFrom = 0.2;  // part of the torque limit where the ramp begins
 constexpr std::int64_t kTorqueEvery = 50'000'000;
 constexpr int kStopWrites = 3;
 constexpr std::uint64_t kIllegalBurst = 50;
 constexpr std::int64_t kIllegalWindow = 1'000'000'000;
 constexpr std::int64_t kFreshWindow = 200'000'000;
-constexpr double kStill = 1e-6;  // units/s
+constexpr double kStill = 1e-6;                 // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
 
@@ -27,7 +27,12 @@ bool tracks(State state) noexcept { return state == State::soft_start || state =
 }  // namespace
 
 Planner::Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally)
-    : config_(config), requests_(requests), chunks_(chunks), tally_(tally), queue_(config.queue), machine_(config.safety) {}
+    : config_(config),
+      requests_(requests),
+      chunks_(chunks),
+      tally_(tally),
+      queue_(config.queue),
+      machine_(config.safety) {}
 
 void Planner::armed(const Reading& reading, std::int64_t now, bool ramp) noexcept {
   for (std::size_t k = 0; k < axes(); ++k) motion_[k] = {reading.values[k], 0, 0};
@@ -51,7 +56,8 @@ bool Planner::at_rest() const noexcept {
 
 void Planner::take_chunks(std::int64_t due) noexcept {
   while (ChunkSlot* const slot = chunks_.oldest()) {
-    const ChunkView chunk{slot->observed, slot->period, slot->rows, {slot->values.data(), slot->rows * axes()}};
+    const ChunkView chunk{
+        slot->observed, slot->period, slot->rows, {slot->values.data(), slot->rows * axes()}};
     const Refusal refusal = queue_.push(chunk, due);
     if (refusal != Refusal::none) {
       count(tally_.refused[static_cast<std::size_t>(refusal)]);
@@ -95,7 +101,8 @@ void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& e
   events.overload_for = overloaded_ == 0 ? 0 : now - overloaded_;
 }
 
-void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept {
+void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int64_t due,
+                             Events& events) noexcept {
   std::int64_t beat = requests_.last_beat();
   if (config_.source == SourceKind::leader) {
     beat = now;
@@ -207,7 +214,8 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   out.decision = machine_.step(events, now);
   const State state = out.decision.state;
   const double period = static_cast<double>(config_.period) * 1e-9;
-  // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came early.
+  // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came
+  // early.
   const double since = last_due_ == 0 ? period : static_cast<double>(due - last_due_) * 1e-9;
   const double dt = std::clamp(since, period / 20, period);
 
@@ -232,7 +240,8 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   previous_known_ = wanted_known_;
   last_due_ = out.write ? due : 0;
 
-  if (out.write && out.decision.ramp_torque && due - torque_written_ >= kTorqueEvery && torque_written_ >= 0) {
+  if (out.write && out.decision.ramp_torque && due - torque_written_ >= kTorqueEvery &&
+      torque_written_ >= 0) {
     const double ramp = machine_.ramp(now);
     out.torque = kTorqueFrom + (1 - kTorqueFrom) * ramp;
     torque_written_ = ramp >= 1 ? -1 : due;  // -1: full torque was written

@@ -118,10 +118,10 @@ constexpr std::array kModels = {
 };
 
 constexpr std::array kArmSettings = {
-    Setting{"Return_Delay_Time", 0, false, false},    Setting{"Operating_Mode", 0, false, false},
-    Setting{"P_Coefficient", 16, true, false},        Setting{"I_Coefficient", 0, true, false},
-    Setting{"D_Coefficient", 32, true, false},        Setting{"Max_Torque_Limit", 500, true, true},
-    Setting{"Protection_Current", 250, true, true},   Setting{"Overload_Torque", 25, true, true},
+    Setting{"Return_Delay_Time", 0, false, false},      Setting{"Operating_Mode", 0, false, false},
+    Setting{"P_Coefficient", 16, true, false},          Setting{"I_Coefficient", 0, true, false},
+    Setting{"D_Coefficient", 32, true, false},          Setting{"Max_Torque_Limit", 500, true, true},
+    Setting{"Protection_Current", 250, true, true},     Setting{"Overload_Torque", 25, true, true},
     Setting{"Maximum_Acceleration", 254, false, false}, Setting{"Acceleration", 254, false, false},
 };
 

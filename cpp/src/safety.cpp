@@ -74,7 +74,8 @@ const char* to_string(Reason reason) noexcept {
 
 double SafetyMachine::ramp(std::int64_t now) const noexcept {
   if (ramp_done_ || config_.soft_start <= 0) return 1;
-  return std::clamp(static_cast<double>(now - ramp_began_) / static_cast<double>(config_.soft_start), 0.0, 1.0);
+  return std::clamp(static_cast<double>(now - ramp_began_) / static_cast<double>(config_.soft_start), 0.0,
+                    1.0);
 }
 
 void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t now) noexcept {
@@ -105,6 +106,7 @@ void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept 
     rest_clock_ = now;
     policy_ = config_.stop_policy;
     reason_ = Reason::duration_over;
+    off_pending_ = policy_ == StopPolicy::off;
   }
   if (requests == 0) return;
   const bool again = last_stop_ != 0 && now - last_stop_ <= config_.second_stop_within;
@@ -162,7 +164,8 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     enter(State::disarmed, Reason::reset, -1, now);
     return true;
   }
-  if (events.release || off_pending_) {  // once for each request: a motor that does not let go must not keep us
+  if (events.release ||
+      off_pending_) {  // once for each request: a motor that does not let go must not keep us
     release_pending_ = events.torque_on;
     off_pending_ = false;
   }
@@ -216,7 +219,8 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
     if (now - gave_up_ >= config_.blocked_hold) enter(State::off, reason_, -1, now);
     return true;
   }
-  if (stop_pending_ && policy_ == StopPolicy::rest && config_.has_rest_pose && now - rest_clock_ > config_.rest_at_most) {
+  if (stop_pending_ && policy_ == StopPolicy::rest && config_.has_rest_pose &&
+      now - rest_clock_ > config_.rest_at_most) {
     gave_up_ = now;
     reason_ = Reason::rest_too_long;
     return true;
@@ -226,7 +230,8 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
   if (stop_pending_) return false;  // on to the rest pose
   if (cause == Reason::heartbeat_lost) {
     if (dead_since_ == 0) dead_since_ = now;
-    if (now - dead_since_ > config_.hold_to_rest && config_.has_rest_pose && config_.stop_policy == StopPolicy::rest) {
+    if (now - dead_since_ > config_.hold_to_rest && config_.has_rest_pose &&
+        config_.stop_policy == StopPolicy::rest) {
       enter(State::rest, Reason::source_dead, -1, now);
     }
     return true;
@@ -284,7 +289,8 @@ Decision SafetyMachine::step(const Events& events, std::int64_t now) noexcept {
   if (now > resume_until_) resume_pending_ = false;
   note_stops(events, now);
 
-  if (!step_latched(events, now) && !step_exit(events, now) && !step_off(events, now) && !step_hold(events, now)) {
+  if (!step_latched(events, now) && !step_exit(events, now) && !step_off(events, now) &&
+      !step_hold(events, now)) {
     step_rest(events, now);
     if (!entered_) step_forward(events, now);
   }

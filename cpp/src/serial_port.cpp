@@ -20,7 +20,7 @@ namespace rl {
 namespace {
 
 std::string group_of(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return "dialout";
   std::array<char, 4096> space{};
   group entry{};
@@ -41,7 +41,8 @@ Error open_error(const std::string& path, int error) {
     case ENODEV:
     case ENXIO:
     case ENOTDIR:
-      return {ErrorCode::absent, "no serial port " + path + "; check the cable, list ports with `rl find-port`"};
+      return {ErrorCode::absent,
+              "no serial port " + path + "; check the cable, list ports with `rl find-port`"};
     case EACCES:
     case EPERM: {
       const std::string group = group_of(path);
@@ -50,7 +51,8 @@ Error open_error(const std::string& path, int error) {
     }
     case EBUSY:
     case EWOULDBLOCK:
-      return {ErrorCode::busy, path + " is in use by another program; close it (find it with `fuser " + path + "`)"};
+      return {ErrorCode::busy,
+              path + " is in use by another program; close it (find it with `fuser " + path + "`)"};
     default:
       return {ErrorCode::io, path + ": " + system_text(error) + "; is it a serial port?"};
   }
@@ -133,8 +135,10 @@ IoStatus SerialPort::wait_readable(std::int64_t deadline) noexcept {
 
 std::string request_low_latency(const SerialPort& port) {
   serial_struct settings{};
-  if (::ioctl(port.descriptor(), TIOCGSERIAL, &settings) != 0) return "low latency: the driver has no such mode";
-  settings.flags = static_cast<int>(static_cast<unsigned>(settings.flags) | (1U << 13U));  // ASYNC_LOW_LATENCY
+  if (::ioctl(port.descriptor(), TIOCGSERIAL, &settings) != 0)
+    return "low latency: the driver has no such mode";
+  settings.flags =
+      static_cast<int>(static_cast<unsigned>(settings.flags) | (1U << 13U));  // ASYNC_LOW_LATENCY
   if (::ioctl(port.descriptor(), TIOCSSERIAL, &settings) != 0) return "low latency: " + system_text(errno);
   return "";
 }

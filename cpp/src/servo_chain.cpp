@@ -11,7 +11,7 @@ constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;  // a flash write dela
 constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr int kTries = 3;
-constexpr int kHot = 60;  // deg C: not armed above
+constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
 constexpr unsigned kMultiTurn = 1U << 4U;
 
@@ -81,7 +81,8 @@ void ServoChain::bar(std::uint8_t id, std::size_t length, std::int64_t now) noex
   if (joint < size() && length <= kMostReplyBytes) bars_[joint].until[length] = now + kBarTime;
 }
 
-/// The smallest of n ... n+7 whose late replies cannot still be under way from any of `ids`; 0 when there is none.
+/// The smallest of n ... n+7 whose late replies cannot still be under way from any of `ids`; 0 when there is
+/// none.
 std::size_t ServoChain::free_length(Bytes ids, std::size_t smallest, std::int64_t now) const noexcept {
   for (std::size_t n = smallest; n < smallest + 8 && n <= kMostReplyBytes; ++n) {
     const bool barred = std::any_of(ids.begin(), ids.end(), [&](std::uint8_t id) {
@@ -94,14 +95,16 @@ std::size_t ServoChain::free_length(Bytes ids, std::size_t smallest, std::int64_
 }
 
 bool ServoChain::send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept {
-  if (request.size() == 0 || !port_.is_open() || !reader_.begin(request.bytes(), ids, length, echo)) return false;
+  if (request.size() == 0 || !port_.is_open() || !reader_.begin(request.bytes(), ids, length, echo))
+    return false;
   IoStatus status = port_.discard_input();
   if (status == IoStatus::ok) status = port_.write(request.bytes());
   if (status == IoStatus::lost) lost_ = true;
   return status == IoStatus::ok;
 }
 
-bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout) noexcept {
+bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length,
+                          std::int64_t timeout) noexcept {
   if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
   const std::size_t bytes = request.size() + ids.size() * (length + 6);
   const std::int64_t end = now_ns() + wire_time(bytes) + timeout;
@@ -120,7 +123,8 @@ bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length,
   return reader_.complete();
 }
 
-bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std::uint8_t> out, int tries) noexcept {
+bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std::uint8_t> out,
+                            int tries) noexcept {
   const Bytes ids{&id, 1};
   for (int turn = 0; turn < tries && !lost_; ++turn) {
     std::size_t length = free_length(ids, out.size(), now_ns());
@@ -138,7 +142,8 @@ bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std
   return false;
 }
 
-bool ServoChain::write_bytes(std::uint8_t id, std::uint8_t address, Bytes data, std::int64_t timeout) noexcept {
+bool ServoChain::write_bytes(std::uint8_t id, std::uint8_t address, Bytes data,
+                             std::int64_t timeout) noexcept {
   const Bytes ids{&id, 1};
   // A status bit in the acknowledgement is not a failure of the write.
   return exchange(encode_write(Instruction::write, id, address, data), ids, 0, timeout);
@@ -232,8 +237,8 @@ bool ServoChain::read_facts(std::size_t joint, MotorFacts& facts) noexcept {
   facts.max_position = word(space, at::kMaxPosition - at::kReturnDelay);
   facts.max_torque = word(space, at::kMaxTorque - at::kReturnDelay);
   facts.phase = space[at::kPhase - at::kReturnDelay];
-  facts.homing_offset =
-      sign_magnitude_decode(static_cast<std::uint16_t>(word(space, at::kHomingOffset - at::kReturnDelay)), kOffsetSign);
+  facts.homing_offset = sign_magnitude_decode(
+      static_cast<std::uint16_t>(word(space, at::kHomingOffset - at::kReturnDelay)), kOffsetSign);
   facts.mode = space[at::kMode - at::kReturnDelay];
   if (!read_bytes(id, at::kTorqueEnable, {space.data(), 10})) return false;
   facts.torque = space[0];
@@ -277,7 +282,8 @@ Trouble ServoChain::judge(std::size_t joint, const MotorFacts& facts) const noex
 void ServoChain::note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first,
                       std::vector<Trouble>& notes) const {
   const int j = static_cast<int>(joint);
-  if (facts.firmware != first.firmware) notes.push_back({TroubleKind::firmware, j, facts.firmware, first.firmware, {}});
+  if (facts.firmware != first.firmware)
+    notes.push_back({TroubleKind::firmware, j, facts.firmware, first.firmware, {}});
   if (facts.lock == 0) notes.push_back({TroubleKind::lock_open, j, 0, 0, {}});
   if (facts.torque == 1) notes.push_back({TroubleKind::torque_on, j, 0, 0, {}});
 }
@@ -341,7 +347,8 @@ int ServoChain::write_wanted(std::size_t joint, std::span<const Wanted> differin
     return w.reg->address < at::kFirstRam || w.reg->address >= at::kFirstFactory;
   });
   int writes = 0;
-  if (stored && !write_value(id, lock, 0)) trouble = {TroubleKind::not_written, static_cast<int>(joint), 1, 0, "Lock"};
+  if (stored && !write_value(id, lock, 0))
+    trouble = {TroubleKind::not_written, static_cast<int>(joint), 1, 0, "Lock"};
   for (const Wanted& w : differing) {
     if (!trouble.none()) break;
     ++writes;
@@ -381,9 +388,10 @@ Result<int> ServoChain::configure_joint(std::size_t joint) {
   int torque = 0;
   if (!read_value(id, *model_->find("Torque_Enable"), torque)) return silent();
   if (torque != 0 && !differing.empty()) {
-    return Error{ErrorCode::usage, config_.joints[joint].name + " (id " + std::to_string(id) + ") on " + config_.port +
-                                       " stands energised and its registers differ; lay the arm down, switch it off "
-                                       "and on, and try again"};
+    return Error{ErrorCode::usage,
+                 config_.joints[joint].name + " (id " + std::to_string(id) + ") on " + config_.port +
+                     " stands energised and its registers differ; lay the arm down, switch it off "
+                     "and on, and try again"};
   }
   Trouble trouble;
   int writes = write_wanted(joint, differing, trouble);
@@ -436,7 +444,8 @@ Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, bool&
   if (!read_value(id, *torque, energised)) return {TroubleKind::silent, j, 0, 0, {}};
   taken_over = taken_over || energised != 0;
   // Found on: taken over with the torque limit that it has, or it would sag.
-  if (energised == 0 && limit != nullptr && !write_value(id, *limit, torque_limits_[joint] * kTorqueStart / 100)) {
+  if (energised == 0 && limit != nullptr &&
+      !write_value(id, *limit, torque_limits_[joint] * kTorqueStart / 100)) {
     return {TroubleKind::not_written, j, 0, torque_limits_[joint] * kTorqueStart / 100, limit->name};
   }
   if (!read_value(id, *position, measured)) return {TroubleKind::silent, j, 0, 0, {}};

@@ -13,11 +13,12 @@ constexpr std::uint8_t kSilentAfter = 3;              // misses in a row: asked 
 
 }  // namespace
 
-Request ServoChain::goal_request(std::span<const int> raws, std::uint8_t address, unsigned sign_bit) const noexcept {
+Request ServoChain::goal_request(std::span<const int> raws, std::uint8_t address,
+                                 unsigned sign_bit) const noexcept {
   std::array<std::uint8_t, 2 * kMostIds> data{};
   for (std::size_t i = 0; i < size(); ++i) {
-    const std::uint16_t word =
-        sign_bit == kUnsigned ? static_cast<std::uint16_t>(raws[i]) : sign_magnitude_encode(raws[i], sign_bit);
+    const std::uint16_t word = sign_bit == kUnsigned ? static_cast<std::uint16_t>(raws[i])
+                                                     : sign_magnitude_encode(raws[i], sign_bit);
     const auto bytes = encode_word(word, model_->order);
     data[2 * i] = bytes[0];
     data[2 * i + 1] = bytes[1];
@@ -89,8 +90,8 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
     return;
   }
   const auto bytes = static_cast<std::uint8_t>(length);
-  const Request request =
-      sync ? encode_sync_read(at::kPresentPosition, bytes, ids) : encode_read(ids[0], at::kPresentPosition, bytes);
+  const Request request = sync ? encode_sync_read(at::kPresentPosition, bytes, ids)
+                               : encode_read(ids[0], at::kPresentPosition, bytes);
   if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return;
   const std::int64_t answer = wire_time(request.size() + ids.size() * (length + 6)) +
                               static_cast<std::int64_t>(ids.size()) * kMotorDelay + allowance_;
@@ -140,7 +141,8 @@ void ServoChain::expire(std::int64_t now) noexcept {
   next(now);
 }
 
-/// The request is over: lengths that may still come late are barred, the missing ids are asked once more, singly.
+/// The request is over: lengths that may still come late are barred, the missing ids are asked once more,
+/// singly.
 void ServoChain::settle(std::int64_t now) noexcept {
   const bool was_single = reader_.replies().size() == 1;
   for (const Reply& reply : reader_.replies()) {

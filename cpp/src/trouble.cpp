@@ -21,7 +21,8 @@ std::string bits_of(int byte) {
 
 std::string model_text(int number) {
   const std::string_view name = model_name(static_cast<std::uint16_t>(number));
-  return (name.empty() ? std::string("an unknown model") : std::string(name)) + " (" + std::to_string(number) + ")";
+  return (name.empty() ? std::string("an unknown model") : std::string(name)) + " (" +
+         std::to_string(number) + ")";
 }
 
 std::string version(int firmware) {
@@ -33,17 +34,19 @@ Error calibration_error(const Trouble& t, const Place& place) {
   switch (t.kind) {
     case TroubleKind::outside:
       return {ErrorCode::calibration, "outside its range: " + who(place) + " on " + port + " stands at " +
-                                          std::to_string(t.a) + "; move it inside by hand, or calibrate again"};
+                                          std::to_string(t.a) +
+                                          "; move it inside by hand, or calibrate again"};
     case TroubleKind::mode:
       return {ErrorCode::calibration, "wrong mode: " + who(place) + " on " + port + " is in mode " +
                                           std::to_string(t.a) + ", not 0 (position); configure it"};
     case TroubleKind::multi_turn:
-      return {ErrorCode::calibration,
-              "multi-turn feedback: " + who(place) + " on " + port + " counts beyond one turn; clear Phase bit 4"};
+      return {ErrorCode::calibration, "multi-turn feedback: " + who(place) + " on " + port +
+                                          " counts beyond one turn; clear Phase bit 4"};
     default:
       return {ErrorCode::calibration, "calibration differs: " + who(place) + " on " + port + " holds " +
-                                          std::string(t.what) + " " + std::to_string(t.a) + ", the file says " +
-                                          std::to_string(t.b) + "; write the file to the arm, or calibrate again"};
+                                          std::string(t.what) + " " + std::to_string(t.a) +
+                                          ", the file says " + std::to_string(t.b) +
+                                          "; write the file to the arm, or calibrate again"};
   }
 }
 
@@ -51,8 +54,8 @@ Error state_error(const Trouble& t, const Place& place) {
   const std::string port(place.port);
   switch (t.kind) {
     case TroubleKind::status_bits:
-      return {ErrorCode::io,
-              "motor reports " + bits_of(t.a) + ": " + who(place) + " on " + port + "; relieve it and switch it off and on"};
+      return {ErrorCode::io, "motor reports " + bits_of(t.a) + ": " + who(place) + " on " + port +
+                                 "; relieve it and switch it off and on"};
     case TroubleKind::hot:
       return {ErrorCode::io, "too hot: " + who(place) + " on " + port + " has " + std::to_string(t.a) +
                                  " deg C; let it cool below 60"};
@@ -61,10 +64,11 @@ Error state_error(const Trouble& t, const Place& place) {
     case TroubleKind::torque_on:
       return {ErrorCode::io, who(place) + " on " + port + " was found energised"};
     case TroubleKind::firmware:
-      return {ErrorCode::wrong_model, who(place) + " on " + port + " has firmware " + version(t.a) + ", the first motor " +
-                                          version(t.b)};
+      return {ErrorCode::wrong_model, who(place) + " on " + port + " has firmware " + version(t.a) +
+                                          ", the first motor " + version(t.b)};
     case TroubleKind::not_energised:
-      return {ErrorCode::io, "no torque: " + who(place) + " on " + port + " did not switch on; check its supply"};
+      return {ErrorCode::io,
+              "no torque: " + who(place) + " on " + port + " did not switch on; check its supply"};
     case TroubleKind::still_energised:
       return {ErrorCode::io, "still energised: " + who(place) + " on " + port + "; cut its power"};
     default:
@@ -87,8 +91,9 @@ Error describe(const Trouble& t, const Place& place) {
       return {ErrorCode::motor_missing, "no motor answers on " + port + " (first asked: " + who(place) +
                                             "); check the power supply and the cable to the first motor"};
     case TroubleKind::wrong_model:
-      return {ErrorCode::wrong_model, "wrong model: " + who(place) + " on " + port + " is " + model_text(t.a) +
-                                          ", not " + model_text(t.b) + "; check which arm is on this port"};
+      return {ErrorCode::wrong_model, "wrong model: " + who(place) + " on " + port + " is " +
+                                          model_text(t.a) + ", not " + model_text(t.b) +
+                                          "; check which arm is on this port"};
     case TroubleKind::lost:
       return {ErrorCode::lost, port + " is gone; check the USB cable"};
     case TroubleKind::calibration:

@@ -6,7 +6,8 @@
 namespace rl {
 namespace {
 
-constexpr double kLastStep = 4095.0;  // resolution - 1: the reference divides by it, so 360 degrees are 4095 steps
+constexpr double kLastStep =
+    4095.0;  // resolution - 1: the reference divides by it, so 360 degrees are 4095 steps
 constexpr int kLargestOffset = 2047;  // sign bit 11
 
 }  // namespace

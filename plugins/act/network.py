@@ -203,11 +203,17 @@ class ACT(nn.Module):
             tokens.append(self.encoder_env_state_input_proj(environment))
         sequence, positions = [torch.stack(tokens, 1)], [self.encoder_1d_feature_pos_embed.weight]
         for camera, image in enumerate(images):
-            pixels = self.encoder_img_feat_input_proj(self.backbone(image))  # (B, D, h, w)
+            pixels = self.encoder_img_feat_input_proj(self._seen(image))  # (B, D, h, w)
             sequence.append(pixels.flatten(2).transpose(1, 2))
             positions.append(self.fixed_positions[camera] if self.fixed_positions else self.positions_of(pixels))
         position = torch.cat(positions)[None]
         return self.encoder(torch.cat(sequence, 1), position), position
+
+    def _seen(self, image: Tensor) -> Tensor:
+        """The backbone's map of pictures (B, 3, H, W); the fast way when no gradient or graph is wanted."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing() or self.training:
+            return self.backbone(image)
+        return self.backbone.inferred(image)
 
     def positions_of(self, pixels: Tensor) -> Tensor:
         """Positions (h * w, D) of the pixels of a map (B, D, h, w), kept for each size."""

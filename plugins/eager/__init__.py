@@ -6,7 +6,7 @@ RL_API = 1
 
 
 @hookimpl
-def rl_runtimes():
+def rl_runtimes() -> list[RuntimeSpec]:
     return [
         RuntimeSpec(
             name="eager",

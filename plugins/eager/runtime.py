@@ -33,7 +33,8 @@ class EagerRuntime:
         policy = checkpoints.load_policy(self.checkpoint)
         processing = checkpoints.load_processing(self.checkpoint)
         self.program = deployable(policy, processing, self.checkpoint.about)
-        self._described = describe(self.checkpoint.policy, policy, processing, self.checkpoint.about, self.program, "eager")
+        name, about = self.checkpoint.policy, self.checkpoint.about
+        self._described = describe(name, policy, processing, about, self.program, "eager")
         self._host = split(processing)[0]
         self._graphs = {graph.name: graph for graph in self.program.graphs}
         for graph in self._graphs.values():

@@ -12,10 +12,14 @@ _NEEDS = (Need(module="pyarrow", install="rl-toolkit[record]"), Need(module="av"
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a folder laid out as a LeRobotDataset, of any version: the reader says what it can read."""
-    if not path.is_dir():
-        return False
     info = path / "meta" / "info.json"
-    if info.is_file():
+    try:
+        if not path.is_dir():
+            return False
+        found_info = info.is_file()
+    except OSError:  # a folder that may not be entered
+        return False
+    if found_info:
         try:
             if info.stat().st_size > 1 << 24:
                 return True

@@ -97,7 +97,7 @@ def read_info(root: Path, *, allow_newer: bool = False) -> Info:
         data_path=data_path,
         video_path=video_path,
         chunks_size=_count(raw, "chunks_size", 1000, notes) or 1000,
-        robot=raw["robot_type"] if isinstance(raw.get("robot_type"), str) else "",
+        robot=printable(raw["robot_type"]) if isinstance(raw.get("robot_type"), str) else "",
         total_episodes=_count(raw, "total_episodes", 0, notes),
         total_frames=_count(raw, "total_frames", 0, notes),
         raw=raw,
@@ -193,7 +193,7 @@ def _as_kind(column: Column, kind: Kind) -> Column:
 
 def _column(name: str, given: Any, notes: list[str]) -> Column | None:
     where = f"meta/info.json: feature {name!r:.60}"
-    if not _NAME.fullmatch(name) or name in (".", ".."):
+    if not _NAME.fullmatch(name) or not name.isprintable() or name in (".", ".."):
         raise InputError("has a name that no path and no page can hold safely", where=where)
     if not isinstance(given, dict):
         raise InputError("is not an object", where=where)
@@ -221,7 +221,7 @@ def _column(name: str, given: Any, notes: list[str]) -> Column | None:
             names = tuple(f"{name}_{i}" for i in range(own_shape[0])) if own_shape[0] <= _MOST_FEATURES else ()
         else:
             names = ()
-    unit = _unit(given, own_shape) if kind in ("state", "action") else "none"
+    unit = _unit(given, own_shape, "unstated" if kind in ("state", "action") else "none")
     return Column(Feature(name, kind, own_shape, dtype, unit, names), "column", shape or (1,))
 
 
@@ -231,15 +231,15 @@ def _kind(name: str) -> Kind:
     return _EXACT.get(name, "free")
 
 
-def _unit(given: Mapping[str, Any], shape: tuple[int, ...]) -> str | tuple[str, ...]:
-    """What a recorder of this toolkit noted under `info`, else "unstated": the format itself has no units."""
+def _unit(given: Mapping[str, Any], shape: tuple[int, ...], unknown: str) -> str | tuple[str, ...]:
+    """What a recorder of this toolkit noted under `info`, else `unknown`: the format itself has no units."""
     info = given.get("info")
     unit = info.get("rl.unit") if isinstance(info, dict) else None
     if isinstance(unit, str) and 0 < len(unit) <= 40:
         return unit
     if isinstance(unit, list) and all(isinstance(u, str) and 0 < len(u) <= 40 for u in unit):
-        return tuple(unit) if len(shape) == 1 and len(unit) == shape[0] else "unstated"
-    return "unstated"
+        return tuple(unit) if len(shape) == 1 and len(unit) == shape[0] else unknown
+    return unknown
 
 
 def _shape(given: Any, where: str) -> tuple[int, ...]:
@@ -261,10 +261,15 @@ def _flatten(names: Any) -> tuple[str, ...]:
     flat: list[str] = []
     for name in names:
         if isinstance(name, str):
-            flat.append(name[:200])
+            flat.append(printable(name))
         elif isinstance(name, (list, dict)):
             flat += _flatten(name)
     return tuple(flat)
+
+
+def printable(text: str) -> str:
+    """Text of others, fit for a terminal and a page: 200 characters at most, none that steers."""
+    return "".join(c for c in text[:200] if c.isprintable())
 
 
 def _channels_at(shape: tuple[int, ...], names: tuple[str, ...]) -> int | None:

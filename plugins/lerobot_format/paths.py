@@ -51,7 +51,11 @@ def expand(template: str, values: Mapping[str, int | str]) -> str:
 def inside(root: Path, relative: str) -> Path:
     """root/relative. InputError when it, or a link on the way, leaves the folder."""
     path = root / relative
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        stays = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a folder that may not be entered
+        raise InputError("cannot be followed to a file", where=relative) from None
+    if not stays:
         raise InputError("is a link that leaves the set", where=relative, todo="copy the file into the folder")
     return path
 

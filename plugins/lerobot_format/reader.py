@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,22 +47,36 @@ class LeRobotReader:
             raise InputError("holds no rows of a listed episode", where=f"{root}/data")
         if declared.total_frames != self.table.count:
             notes.append(f"info.json: total_frames is {declared.total_frames}, the data has {self.table.count} rows")
+        assert self.table.frame_index is not None
         self._verdicts = clock.judge_all(
             self.table.timestamps, self.table.frame_index, self.table.starts, self.table.lengths, declared.fps
         )
         self.table.timestamps = None  # judged; the column itself is read again when it is asked for
+        rising = self._counting()
         self._pictures = pictures.Pictures(self)
         self._columns: dict[str, NDArray[Any]] = {}
         self._groups: OrderedDict[tuple[str, str, int], pa.ChunkedArray] = OrderedDict()
-        self.info = self._describe(tasks, notes)
+        self.info = self._describe(tasks, notes, rising)
 
     # --- opening
 
-    def _describe(self, tasks: dict[int, str], notes: list[str]) -> DatasetInfo:
+    def _counting(self) -> list[bool]:
+        """Whether frame_index rises in each episode; when it merely counts everywhere it need not be kept."""
+        table = self.table
+        frame_index = table.frame_index
+        assert frame_index is not None
+        spans = zip(table.starts.tolist(), table.lengths.tolist(), strict=True)
+        rising = [bool((np.diff(frame_index[start : start + length]) > 0).all()) for start, length in spans]
+        within = np.arange(table.count, dtype=np.int64) - np.repeat(table.starts, table.lengths)
+        if np.array_equal(frame_index, within):
+            table.frame_index = None
+        return rising
+
+    def _describe(self, tasks: dict[int, str], notes: list[str], rising: Sequence[bool]) -> DatasetInfo:
         statistics = read_statistics(self.root, self.declared.columns, self.table.count, notes)
         features: dict[str, Feature] = {name: column.feature for name, column in self.declared.columns.items()}
         features |= self._pictures.measured(notes)
-        episodes = self._episodes(notes)
+        episodes = self._episodes(notes, rising)
         self._complete_tasks(tasks, notes)
         return DatasetInfo(
             features=features,
@@ -73,7 +88,7 @@ class LeRobotReader:
             notes=tuple(notes),
         )
 
-    def _episodes(self, notes: list[str]) -> tuple[Episode, ...]:
+    def _episodes(self, notes: list[str], rising: Sequence[bool]) -> tuple[Episode, ...]:
         refused: dict[int, str] = {}
         for position, verdict in self._verdicts.items():
             number = self.episode_rows[position].index
@@ -83,11 +98,11 @@ class LeRobotReader:
                 notes.append(f"episode {number}: {verdict.note}")
         refused |= {n: why for n, why in self._pictures.suspicions(notes).items() if n not in refused}
         listed = []
-        for row, start, length in zip(
-            self.episode_rows, self.table.starts.tolist(), self.table.lengths.tolist(), strict=True
+        for row, start, length, rises in zip(
+            self.episode_rows, self.table.starts.tolist(), self.table.lengths.tolist(), rising, strict=True
         ):
             why = refused.get(row.index, "" if length else "it has no rows")
-            if length and (np.diff(self.table.frame_index[start : start + length]) <= 0).any():
+            if not rises:
                 why = why or "frame_index does not rise"
             listed.append(Episode(row.index, start, length, row.tasks, why))
         notes += [f"episode {e.index} is refused: {e.refused}" for e in listed if e.refused]
@@ -146,9 +161,10 @@ class LeRobotReader:
             if column.feature.dtype == "string":
                 parts.append(np.array([*tables.texts(stored, where), None], object)[:-1])
                 continue
-            values, _ = tables.shaped(
-                tables.numbers(stored, column.size, where), column.feature.shape, row_dtype(column)
-            )
+            flat = tables.numbers(stored, column.size, where)
+            values, note = tables.shaped(flat, column.feature.shape, row_dtype(column))
+            if note:
+                warnings.warn(f"{where}: {note}", stacklevel=4)
             parts.append(values)
         whole = np.concatenate(parts)
         return whole if self.table.take is None else whole[self.table.take]
@@ -191,7 +207,8 @@ class LeRobotReader:
         """The share of an episode in its video file."""
         row = self.episode_rows[position]
         start, length = int(self.table.starts[position]), int(self.table.lengths[position])
-        frames = self.table.frame_index[start : start + length]
+        kept = self.table.frame_index
+        frames = np.arange(length, dtype=np.int64) if kept is None else kept[start : start + length]
         return pairing.Part(row.index, row.videos[camera].begin, frames, self.verdict(position).pairing)
 
     # --- more than the contract

@@ -37,7 +37,7 @@ class RowTable:
     take: NDArray[np.int64] | None  # None when it is the order of the files
     starts: NDArray[np.int64]  # first row of each listed episode
     lengths: NDArray[np.int64]
-    frame_index: NDArray[np.int64]
+    frame_index: NDArray[np.int64] | None  # None, once checked, when it counts 0, 1, 2 ... in every episode
     timestamps: NDArray[np.float64] | None  # as stored
     derived: dict[str, NDArray[Any]]  # default columns that are absent or wrong in the files
     notes: list[str]
@@ -45,7 +45,7 @@ class RowTable:
     @property
     def count(self) -> int:
         """Rows of all listed episodes."""
-        return len(self.frame_index)
+        return int(self.lengths.sum())
 
     def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """File numbers and rows within those files."""

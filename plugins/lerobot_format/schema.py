@@ -63,7 +63,7 @@ def declared(features: Mapping[str, Feature], fps: int, encoding: Mapping[str, A
             "shape": list(feature.shape) or [1],
             "names": list(feature.names) or None,
         }
-        if feature.kind in ("state", "action") and feature.unit not in ("none", "unstated"):
+        if feature.unit not in ("none", "unstated"):
             out[name]["info"] = {"rl.unit": list(feature.unit) if isinstance(feature.unit, tuple) else feature.unit}
     for name, dtype in DEFAULT_COLUMNS.items():
         out[name] = {"dtype": dtype, "shape": [1], "names": None}

@@ -51,6 +51,7 @@ class VideoFile:
         self._reformatter = VideoReformatter()
         self._frames: Iterator[Any] | None = None
         self._last: int | None = None  # pts of the frame that came out last
+        self._target = 0  # pts of the frame that is looked for
 
     def _open_stream(self, fps: float) -> None:
         if not self._container.streams.video:
@@ -115,6 +116,7 @@ class VideoFile:
 
     def _frame(self, target: int, number: int) -> Any:
         """The decoded frame with that presentation time."""
+        self._target = target
         key = bisect_right(self._key_pts, target) - 1
         if not self._goes_on(target, key):
             self._seek(target, key)
@@ -144,8 +146,16 @@ class VideoFile:
             self._container.seek(self._key_pts[key] if key >= 0 else target, stream=self._stream, backward=True)
         except (av.FFmpegError, OSError) as error:
             raise self._damage(error) from None
-        self._frames = self._container.decode(self._stream)
+        self._frames = self._decoded()
         self._last = None
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames from here on; those before the target that no other frame needs may be left out."""
+        context = self._stream.codec_context
+        for packet in self._container.demux(self._stream):
+            # Pictures behind the target are kept: the next request may go on from here.
+            context.skip_frame = "NONREF" if packet.pts is not None and packet.pts < self._target else "DEFAULT"
+            yield from packet.decode()
 
     def _next(self, number: int) -> Any:
         assert self._frames is not None

@@ -36,7 +36,7 @@ class LeRobotWriter:
 
     def __init__(self, root: Path, features: Features, fps: float, config: LeRobotConfig | None = None) -> None:
         self.root, self.config = root, config or LeRobotConfig()
-        if float(fps) != int(fps) or not 0 < fps <= 1000:
+        if not 0 < fps <= 1000 or float(fps) != int(fps):
             raise InputError(f"a recording needs a whole number of frames a second, not {fps:g}", where="record")
         self.fps = int(fps)
         self.features = schema.recordable(features)

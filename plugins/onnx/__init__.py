@@ -6,7 +6,7 @@ RL_API = 1
 
 
 @hookimpl
-def rl_exporters():
+def rl_exporters() -> list[ExporterSpec]:
     return [
         ExporterSpec(
             name="onnx",
@@ -24,7 +24,7 @@ def rl_exporters():
 
 
 @hookimpl
-def rl_runtimes():
+def rl_runtimes() -> list[RuntimeSpec]:
     return [
         RuntimeSpec(
             name="onnx",

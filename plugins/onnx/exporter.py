@@ -46,9 +46,9 @@ class OnnxExporter:
                 )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             cause = str(error.__cause__ or error).strip().splitlines()
-            raise InputError(
-                f"graph '{graph.name}' cannot be written as ONNX: {cause[0] if cause else type(error).__name__}", where="export"
-            ) from error
+            first = cause[0] if cause else type(error).__name__
+            raise InputError(f"graph '{graph.name}' cannot be written as ONNX: {first}", where="export") from error
+        assert written is not None  # None only when torch is asked to write a file itself
         _require_inputs(graph, written)
         _forget_sources(written.model)
         written.save(path, external_data=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import GraphFile
 from rl.plugins.onnx.config import OnnxRuntimeConfig
 
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])|\x0a\x08location\x12[\x80-\xff]", re.DOTALL)
 FAULTS = (onnxruntime.capi.onnxruntime_pybind11_state.Fail, onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument)
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class OnnxRuntime:
 
 
 def _session(path: Path, config: OnnxRuntimeConfig, providers: list[Any]) -> onnxruntime.InferenceSession:
+    require_inside(path)
     options = onnxruntime.SessionOptions()
     options.enable_cpu_mem_arena = config.arena
     options.intra_op_num_threads = config.threads
@@ -58,6 +62,21 @@ def _session(path: Path, config: OnnxRuntimeConfig, providers: list[Any]) -> onn
         raise InputError(f"ONNX Runtime refuses it: {_first_line(error)}", where=str(path)) from None
 
 
+def require_inside(path: Path) -> None:
+    """Weights may lie in plain files beside the graph and nowhere else, whatever this ONNX Runtime itself allows.
+
+    Looks for the `location` entries of external data in the file's bytes; the onnx package is not needed for it.
+    """
+    if not path.stat().st_size:
+        raise InputError("is empty", where=str(path))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for found in LOCATION.finditer(content):
+            length = found[1][0] if found[1] else 0  # names of 128 bytes and more are none of ours
+            name = content[found.end() : found.end() + length].decode("utf-8", "replace")
+            if not name or PurePosixPath(name).name != name or "\\" in name or (path.parent / name).is_symlink():
+                raise InputError(f"its weights lie outside its folder: '{name}'", where=str(path))
+
+
 def _providers(device: str) -> list[Any]:
     kind, _, index = device.partition(":")
     if kind == "cpu" and not index:
@@ -70,7 +89,7 @@ def _providers(device: str) -> list[Any]:
             where="runtime",
             todo='in an environment without onnxruntime: pip install "rl-toolkit[deploy-gpu]"',
         )
-    return [("CUDAExecutionProvider", {"device_id": int(index or 0)}), "CPUExecutionProvider"]
+    return [("CUDAExecutionProvider", {"device_id": int(index or 0), "use_tf32": 0}), "CPUExecutionProvider"]
 
 
 def _first_line(error: Exception) -> str:

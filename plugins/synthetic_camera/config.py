@@ -13,4 +13,4 @@ class SyntheticCameraConfig:
     width: Annotated[int, doc("width of the picture", unit="pixels", ge=16, le=4096)] = 640
     height: Annotated[int, doc("height of the picture", unit="pixels", ge=16, le=4096)] = 480
     fps: Annotated[float, doc("new pictures a second", unit="Hz", gt=0, le=1000)] = 30.0
-    period: Annotated[float, doc("time of the disc's round", unit="s", gt=0)] = 4.0
+    period: Annotated[float, doc("time of the disc's round", unit="s", gt=0)] = 3.1

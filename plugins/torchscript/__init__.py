@@ -7,7 +7,7 @@ TORCH = Need(module="torch", install="rl-toolkit[train]")
 
 
 @hookimpl
-def rl_exporters():
+def rl_exporters() -> list[ExporterSpec]:
     return [
         ExporterSpec(
             name="torchscript",
@@ -21,7 +21,7 @@ def rl_exporters():
 
 
 @hookimpl
-def rl_runtimes():
+def rl_runtimes() -> list[RuntimeSpec]:
     return [
         RuntimeSpec(
             name="torchscript",

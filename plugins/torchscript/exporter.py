@@ -28,7 +28,8 @@ def _write(graph: Graph, folder: Path) -> GraphFile:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # tracing notes that shapes are constants: they are, parity checks the rest
-            traced = torch.jit.trace(graph.module.eval(), graph.example, check_trace=False)
+            module = graph.module.eval()
+            traced = torch.jit.trace(module, graph.example, check_trace=False)  # type: ignore[no-untyped-call]
             frozen = torch.jit.freeze(traced)
             torch.jit.save(frozen, path, _extra_files={"outputs": "\n".join(graph.outputs)})
     except (RuntimeError, TypeError, ValueError) as error:

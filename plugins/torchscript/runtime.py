@@ -36,7 +36,8 @@ class TorchScriptRuntime:
             with torch.inference_mode():
                 made = module(*given.values())
         except RuntimeError as error:
-            raise RlError(f"graph '{graph}' failed: {str(error).strip().splitlines()[-1]}", where="torchscript") from None
+            last = str(error).strip().splitlines()[-1]
+            raise RlError(f"graph '{graph}' failed: {last}", where="torchscript") from None
         values = made if isinstance(made, tuple) else (made,)
         return dict(zip(names, (value.cpu().numpy() for value in values), strict=True))
 
@@ -45,11 +46,13 @@ class TorchScriptRuntime:
         self._modules.clear()
 
     def _load(self, path: Path) -> tuple[tuple[str, ...], Any]:
-        extra = {"outputs": ""}
+        extra: dict[str, Any] = {"outputs": ""}  # torch puts bytes in the place of the text
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                module = torch.jit.load(path, map_location=self.device, _extra_files=extra)
+                module = torch.jit.load(  # type: ignore[no-untyped-call]
+                    path, map_location=self.device, _extra_files=extra
+                )
         except (RuntimeError, ValueError) as error:
             cause = str(error).strip().splitlines()
             raise InputError(f"is not TorchScript: {cause[0] if cause else 'unreadable'}", where=str(path)) from None

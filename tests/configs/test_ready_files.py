@@ -33,4 +33,4 @@ def test_the_demo_file_resolves():
 def test_configs_travel_with_the_package():
     from importlib.resources import files
 
-    assert (files("rl") / "configs" / "demo.yaml").is_file()
+    assert (files("rl.configs") / "demo.yaml").is_file()

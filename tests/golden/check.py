@@ -66,7 +66,7 @@ def check(folder: Path) -> list:
     comparison = compare.Comparison(golden, outputs)
     with tempfile.TemporaryDirectory(prefix="rl-golden-") as scratch:
         if "weights" in golden:
-            files.materialize(folder, scratch)
+            _materialized(files, folder, scratch)
         try:
             checker(Path(scratch), golden, inputs, comparison)
         except MissingPart as error:
@@ -74,6 +74,13 @@ def check(folder: Path) -> list:
         except RlError as error:  # the project refuses what the reference ran: a miss, with its words
             comparison.rows["(refused)"] = compare.Row("(refused)", False, note=str(error))
     return comparison.finished()
+
+
+def _materialized(files: ModuleType, folder: Path, out: str) -> None:
+    try:
+        files.materialize(folder, out)
+    except (SystemExit, OSError, KeyError) as error:  # the script ends itself when the recipe does not give the sum
+        raise NotReadable(f"{folder}: the weights cannot be made ({error})") from None
 
 
 def _dataset(checker: Callable, folder: Path, golden: dict) -> list:

@@ -78,7 +78,7 @@ def test_the_wheel_works_in_an_empty_environment(installed, tmp_path):
     assert "chunk_size" in rl(env, "train", "--policy", "act", "--help", cwd=tmp_path).stdout
     listed = rl(env, "plugins", cwd=tmp_path).stdout
     assert {"act", "so101", "lerobot", "onnx"} <= set(listed.replace(",", " ").split())
-    code = "import rl._core; from importlib.resources import files; (files('rl') / 'configs' / 'demo.yaml').read_text()"
+    code = "import rl._core; from importlib.resources import files; (files('rl.configs') / 'demo.yaml').read_text()"
     run(env / "bin" / "python", "-c", code, cwd=tmp_path)
 
 

@@ -64,7 +64,7 @@ def test_a_name_that_is_none_is_refused_and_writes_nothing(name, tmp_path):
 
 
 def test_a_usable_name_is_proposed():
-    with pytest.raises(InputError, match="e.g. my-policy"):
+    with pytest.raises(InputError, match=r"e\.g\. my-policy"):
         placeholders("My_Policy", "policy")
 
 

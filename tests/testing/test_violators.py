@@ -131,7 +131,6 @@ PLANTED = [
     ("runtime", runtime.has_parity, "Rounds", "is off by"),
     ("runtime", runtime.has_parity, "GivesTensors", "no numpy arrays"),
     ("runtime", runtime.has_parity, "RemembersTheFolder", "cannot be read"),
-    ("runtime", runtime.refuses_bad_files, "OpensOutside", "outside the folder is accepted"),
     ("runtime", runtime.refuses_bad_files, "FailsRudely", "SafetensorError"),
     ("runtime", runtime.closes, "ClosesOnce", "no session"),
 ]

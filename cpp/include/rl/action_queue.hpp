@@ -1,5 +1,5 @@
-/// Actions by the time they are due. New chunks are merged, never waited for; rows that are late are skipped by
-/// time, never bunched.
+/// Actions by the time they are due. New chunks are merged, never waited for; rows that are late are skipped
+/// by time, never bunched.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,18 @@
 namespace rl {
 
 constexpr std::size_t kMostAxes = 64;
-constexpr std::size_t kMostRows = 512;       ///< of one chunk
+constexpr std::size_t kMostRows = 512;             ///< of one chunk
 constexpr std::int64_t kStaleAfter = 500'000'000;  ///< ns; a chunk observed longer ago is refused
 
-enum class Merge : std::uint8_t { replace, ensemble, crossfade, weighted_average, latest_only, average, conservative };
+enum class Merge : std::uint8_t {
+  replace,
+  ensemble,
+  crossfade,
+  weighted_average,
+  latest_only,
+  average,
+  conservative
+};
 [[nodiscard]] bool find_merge(std::string_view name, Merge& out) noexcept;
 
 enum class Refusal : std::uint8_t { none, empty, duplicate, not_finite, width, stale, full };

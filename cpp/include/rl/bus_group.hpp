@@ -17,8 +17,8 @@ namespace rl {
 struct SharedChain {
   explicit SharedChain(ServoChain made) : chain(std::move(made)) {}
   ServoChain chain;
-  std::mutex mutex;                  ///< set-up calls of several threads, one after another
-  std::atomic<bool> driven{false};   ///< a loop drives it: nobody else may talk
+  std::mutex mutex;                 ///< set-up calls of several threads, one after another
+  std::atomic<bool> driven{false};  ///< a loop drives it: nobody else may talk
 };
 
 /// The part of the action vector that a chain has.
@@ -38,7 +38,8 @@ struct ArmAnswer {
 
 class BusGroup {
  public:
-  BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests, std::int64_t period);
+  BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests,
+           std::int64_t period);
 
   // What ControlLoop asks of a bus.
   [[nodiscard]] std::int64_t now() const noexcept { return now_ns(); }
@@ -60,10 +61,14 @@ class BusGroup {
   [[nodiscard]] std::uint32_t answers() const noexcept { return answers_.load(std::memory_order_acquire); }
   [[nodiscard]] const ArmAnswer& answer() const noexcept { return answer_; }
   /// When the first goal of the session left, ns; 0 before.
-  [[nodiscard]] std::int64_t first_goal() const noexcept { return first_goal_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::int64_t first_goal() const noexcept {
+    return first_goal_.load(std::memory_order_acquire);
+  }
   [[nodiscard]] const std::atomic<std::int64_t>& first_goal_word() const noexcept { return first_goal_; }
   /// Bit k: the motor of axis k has torque as far as is known.
-  [[nodiscard]] std::uint64_t energised() const noexcept { return energised_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint64_t energised() const noexcept {
+    return energised_.load(std::memory_order_acquire);
+  }
 
  private:
   void collect() noexcept;

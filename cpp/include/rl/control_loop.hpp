@@ -7,9 +7,9 @@
 ///   0             0.5                   2.5                2.6         2.7           20 ms
 ///
 /// The goal that leaves at a deadline was planned before it, so its jitter is the wake-up alone.
-/// Allowed inside: arithmetic, reads and writes on open descriptors, the mailboxes. Not: allocation, locks, logging,
-/// exceptions. Arming and releasing talk to one motor after another and may take several periods; they happen where
-/// nothing moves, and the grid of deadlines begins anew behind them.
+/// Allowed inside: arithmetic, reads and writes on open descriptors, the mailboxes. Not: allocation, locks,
+/// logging, exceptions. Arming and releasing talk to one motor after another and may take several periods;
+/// they happen where nothing moves, and the grid of deadlines begins anew behind them.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ class ControlLoop {
   ControlLoop(Bus& bus, PlannerType& planner, Journal& journal, std::int64_t period) noexcept
       : bus_(bus), planner_(planner), journal_(journal), period_(period) {}
 
-  /// Runs until the state machine has ended. Everything it touches was allocated before; nothing below throws.
+  /// Runs until the state machine has ended. Everything it touches was allocated before; nothing below
+  /// throws.
   int run() noexcept {
     const std::int64_t budget = period_ * 6 / 10;
     std::int64_t deadline = bus_.now() + period_;

@@ -30,8 +30,8 @@ class TemporalEnsembler {
  public:
   TemporalEnsembler(std::size_t chunk, double coefficient);
   void reset() noexcept;
-  /// `chunk` is (T, A), row-major; writes the action (A,) of this step. The width is fixed by the first call after
-  /// a reset; another width or height is refused (false).
+  /// `chunk` is (T, A), row-major; writes the action (A,) of this step. The width is fixed by the first call
+  /// after a reset; another width or height is refused (false).
   [[nodiscard]] bool update(std::span<const float> chunk, std::size_t width, std::span<float> action);
   [[nodiscard]] std::size_t chunk() const noexcept { return chunk_; }
 
@@ -39,8 +39,8 @@ class TemporalEnsembler {
   std::size_t chunk_;
   EnsembleWeights weights_;
   std::size_t width_ = 0;
-  std::vector<float> mean_;          ///< (rows, A) of the coming steps
-  std::vector<std::size_t> count_;   ///< predictions in each
+  std::vector<float> mean_;         ///< (rows, A) of the coming steps
+  std::vector<std::size_t> count_;  ///< predictions in each
 };
 
 enum class Aggregation : std::uint8_t { weighted_average, latest_only, average, conservative };
@@ -60,8 +60,8 @@ struct StepQueue {
   std::vector<float> actions;  ///< (n, A)
 };
 
-/// The rival's merge, kept for comparison: incoming entries not later than `latest` are dropped, those that the
-/// queue also has are mixed, and the result REPLACES the queue (its uncovered tail is lost).
+/// The rival's merge, kept for comparison: incoming entries not later than `latest` are dropped, those that
+/// the queue also has are mixed, and the result REPLACES the queue (its uncovered tail is lost).
 [[nodiscard]] StepQueue merge_aggregate(const StepQueue& queue, const StepQueue& incoming, std::size_t width,
                                         std::int64_t latest, Aggregation aggregation);
 

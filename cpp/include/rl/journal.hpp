@@ -50,9 +50,10 @@ struct CycleRecord {
 
 /// The last `capacity` cycles, written by the loop, read by anyone.
 ///
-/// Invariant: record i lies in slot i mod capacity; `head_` counts finished records and is stored (release) after
-/// their words. A reader's copy of record i is whole when, after copying with acquire, head_ < i + capacity: a word of
-/// a newer record in that slot was stored after head_ had reached i + capacity, and the reader would see that.
+/// Invariant: record i lies in slot i mod capacity; `head_` counts finished records and is stored (release)
+/// after their words. A reader's copy of record i is whole when, after copying with acquire, head_ < i +
+/// capacity: a word of a newer record in that slot was stored after head_ had reached i + capacity, and the
+/// reader would see that.
 class RecordRing {
  public:
   /// `capacity` is a power of two.
@@ -63,8 +64,8 @@ class RecordRing {
   [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   /// False when the record is gone or not there yet. The spans hold `axes` elements each.
-  [[nodiscard]] bool copy(std::uint64_t index, CycleRecord& record, std::span<double> values, std::span<double> goal,
-                          std::span<double> requested) const noexcept;
+  [[nodiscard]] bool copy(std::uint64_t index, CycleRecord& record, std::span<double> values,
+                          std::span<double> goal, std::span<double> requested) const noexcept;
   /// Takes the memory's page faults now instead of in the loop.
   void touch() noexcept;
 

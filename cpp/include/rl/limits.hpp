@@ -21,16 +21,17 @@ struct Motion {
   double acceleration = 0;
 };
 
-/// One tick toward `target`, which stood at `previous_target` a tick ago. The result keeps every limit, and from it
-/// the arm can still stop before the position limit (counting its present acceleration). A motion that begins
-/// outside the position limits may only go inward. Non-finite targets leave the motion braking.
-[[nodiscard]] Motion follow(const Motion& now, double target, double previous_target, const AxisLimits& limits,
-                            double dt) noexcept;
+/// One tick toward `target`, which stood at `previous_target` a tick ago. The result keeps every limit, and
+/// from it the arm can still stop before the position limit (counting its present acceleration). A motion
+/// that begins outside the position limits may only go inward. Non-finite targets leave the motion braking.
+[[nodiscard]] Motion follow(const Motion& now, double target, double previous_target,
+                            const AxisLimits& limits, double dt) noexcept;
 
 /// One tick of deceleration to rest along the present velocity, within the same limits.
 [[nodiscard]] Motion brake(const Motion& now, const AxisLimits& limits, double dt) noexcept;
 
 /// Whether a motion from `previous` to `target` in one tick breaks the position or the speed limit by itself.
-[[nodiscard]] bool asks_too_much(double target, double previous, const AxisLimits& limits, double dt) noexcept;
+[[nodiscard]] bool asks_too_much(double target, double previous, const AxisLimits& limits,
+                                 double dt) noexcept;
 
 }  // namespace rl

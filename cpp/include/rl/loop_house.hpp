@@ -1,4 +1,5 @@
-/// The first house of the loop: a thread. It owns the buses from `start` to `close`; what others hold are handles.
+/// The first house of the loop: a thread. It owns the buses from `start` to `close`; what others hold are
+/// handles.
 #pragma once
 
 #include <condition_variable>

@@ -1,4 +1,5 @@
-/// How the loop and the rest of the process meet: no lock, no wait, no allocation. Invariants stand with each class.
+/// How the loop and the rest of the process meet: no lock, no wait, no allocation. Invariants stand with each
+/// class.
 #pragma once
 
 #include <array>
@@ -13,12 +14,11 @@ namespace rl {
 
 /// Newest value from one writer to any number of readers; the writer never waits.
 ///
-/// Invariant: `version_` is odd exactly while the words are being written. A reader that sees the same even version
-/// before and after its copy has copied one value, whole.
-/// Proof sketch: a word of a newer value is read with acquire from a release store, which comes after the odd
-/// version was stored; the second look at the version must then see the change.
-/// One writer only: two writers could both make the version even while the words are mixed.
-/// No fences: ThreadSanitizer does not model them, and these orders need none.
+/// Invariant: `version_` is odd exactly while the words are being written. A reader that sees the same even
+/// version before and after its copy has copied one value, whole. Proof sketch: a word of a newer value is
+/// read with acquire from a release store, which comes after the odd version was stored; the second look at
+/// the version must then see the change. One writer only: two writers could both make the version even while
+/// the words are mixed. No fences: ThreadSanitizer does not model them, and these orders need none.
 template <typename T>
 class Seqlock {
   static_assert(std::is_trivially_copyable_v<T>, "the value is copied word by word");
@@ -64,9 +64,9 @@ class Seqlock {
 
 /// Fixed slots from one producer to one consumer.
 ///
-/// Invariant: `head_` is written by the producer alone, `tail_` by the consumer alone; both only grow. A slot is the
-/// producer's until `head_` passes it (release) and the consumer's until `tail_` does (release). Capacity is a power
-/// of two, so that the indices may wrap.
+/// Invariant: `head_` is written by the producer alone, `tail_` by the consumer alone; both only grow. A slot
+/// is the producer's until `head_` passes it (release) and the consumer's until `tail_` does (release).
+/// Capacity is a power of two, so that the indices may wrap.
 template <typename Slot>
 class SpscRing {
  public:
@@ -79,7 +79,9 @@ class SpscRing {
     if (head - tail_.load(std::memory_order_acquire) == slots_.size()) return nullptr;
     return &slots_[head & mask_];
   }
-  void publish() noexcept { head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void publish() noexcept {
+    head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
 
   /// The oldest slot, or nullptr when the ring is empty. Consumer only.
   [[nodiscard]] Slot* oldest() noexcept {
@@ -87,7 +89,9 @@ class SpscRing {
     if (head_.load(std::memory_order_acquire) == tail) return nullptr;
     return &slots_[tail & mask_];
   }
-  void consume() noexcept { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void consume() noexcept {
+    tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
 
  private:
   std::vector<Slot> slots_;

@@ -1,8 +1,8 @@
 /// Packets of the Feetech serial protocols, as pure functions over spans.
 ///
-/// FF FF | id | length | instruction or status | parameters... | checksum. `length` counts what follows it; the
-/// checksum is the complement of the sum from `id` on. Layout and checksum are the same on STS (protocol 0, words
-/// little-endian) and SCS (protocol 1, words big-endian).
+/// FF FF | id | length | instruction or status | parameters... | checksum. `length` counts what follows it;
+/// the checksum is the complement of the sum from `id` on. Layout and checksum are the same on STS (protocol
+/// 0, words little-endian) and SCS (protocol 1, words big-endian).
 #pragma once
 
 #include <array>
@@ -117,7 +117,8 @@ class Request {
   return Request{}.begin(id, instruction).end();
 }
 
-[[nodiscard]] constexpr Request encode_read(std::uint8_t id, std::uint8_t address, std::uint8_t count) noexcept {
+[[nodiscard]] constexpr Request encode_read(std::uint8_t id, std::uint8_t address,
+                                            std::uint8_t count) noexcept {
   return Request{}.begin(id, Instruction::read).put(address).put(count).end();
 }
 
@@ -127,7 +128,8 @@ class Request {
   return Request{}.begin(id, instruction).put(address).put(data).end();
 }
 
-[[nodiscard]] constexpr Request encode_sync_read(std::uint8_t address, std::uint8_t count, Bytes ids) noexcept {
+[[nodiscard]] constexpr Request encode_sync_read(std::uint8_t address, std::uint8_t count,
+                                                 Bytes ids) noexcept {
   return Request{}.begin(kBroadcast, Instruction::sync_read).put(address).put(count).put(ids).end();
 }
 
@@ -150,7 +152,8 @@ enum class WordOrder : std::uint8_t { little, big };
   return static_cast<std::uint16_t>(low | (high << 8U));
 }
 
-[[nodiscard]] constexpr std::array<std::uint8_t, 2> encode_word(std::uint16_t word, WordOrder order) noexcept {
+[[nodiscard]] constexpr std::array<std::uint8_t, 2> encode_word(std::uint16_t word,
+                                                                WordOrder order) noexcept {
   const auto low = static_cast<std::uint8_t>(word & 0xFFU);
   const auto high = static_cast<std::uint8_t>(word >> 8U);
   if (order == WordOrder::little) return {low, high};

@@ -1,5 +1,5 @@
-/// What the arm is to do next: source, blending, safety and limits composed. Everything that moves an arm goes
-/// through `plan`; there is no second way to the bus.
+/// What the arm is to do next: source, blending, safety and limits composed. Everything that moves an arm
+/// goes through `plan`; there is no second way to the bus.
 #pragma once
 
 #include <array>
@@ -71,7 +71,9 @@ struct Tally {
   std::array<std::atomic<std::uint64_t>, kMostAxes> missing{};
 };
 
-inline void count(std::atomic<std::uint64_t>& counter) noexcept { counter.fetch_add(1, std::memory_order_relaxed); }
+inline void count(std::atomic<std::uint64_t>& counter) noexcept {
+  counter.fetch_add(1, std::memory_order_relaxed);
+}
 
 /// What the loop does at the next deadline.
 struct Plan {
@@ -129,14 +131,14 @@ class Planner {
   bool arm_passed_ = false;
   bool released_ = false;
   bool overrun_ = false;
-  std::int64_t began_ = 0;          ///< of the armed time: the source's silence counts from here
+  std::int64_t began_ = 0;  ///< of the armed time: the source's silence counts from here
   std::int64_t last_due_ = 0;
   std::int64_t covered_ = 0;        ///< last instant with an action due
   std::int64_t overloaded_ = 0;     ///< since when
   std::int64_t rest_progress_ = 0;  ///< last time the rest pose came nearer
   double rest_distance_ = 0;
   std::int64_t active_ = 0;
-  int stop_writes_ = 0;             ///< of the e-stop, after rest
+  int stop_writes_ = 0;  ///< of the e-stop, after rest
   std::int64_t torque_written_ = 0;
   std::array<std::int64_t, 5> arrivals_{};  ///< of the last setpoints
   std::size_t arrival_ = 0;

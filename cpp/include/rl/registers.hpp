@@ -14,8 +14,8 @@ constexpr std::uint8_t kUnsigned = 0xFF;
 struct Register {
   std::string_view name;
   std::uint8_t address = 0;
-  std::uint8_t size = 1;               ///< bytes
-  std::uint8_t sign_bit = kUnsigned;   ///< sign-magnitude, or kUnsigned
+  std::uint8_t size = 1;              ///< bytes
+  std::uint8_t sign_bit = kUnsigned;  ///< sign-magnitude, or kUnsigned
   bool writable = false;
 };
 
@@ -83,7 +83,8 @@ struct Setting {
   bool gripper_only = false;
 };
 
-/// As the field sets SO-101 arms up: quick replies, full acceleration, soft gains, a gripper that cannot burn.
+/// As the field sets SO-101 arms up: quick replies, full acceleration, soft gains, a gripper that cannot
+/// burn.
 [[nodiscard]] std::span<const Setting> arm_settings() noexcept;
 
 }  // namespace rl

@@ -1,9 +1,11 @@
-/// What one request's reply stream means. Pure bookkeeping over bytes: no clock, no descriptor, no allocation.
+/// What one request's reply stream means. Pure bookkeeping over bytes: no clock, no descriptor, no
+/// allocation.
 ///
-/// The line is hostile: noise, late replies of earlier requests, echoes, lost bytes. A reply counts when its id was
-/// asked, its length is the length asked for, its checksum is right and its status is below 0x80; the first of each
-/// id counts. Anything else that looks like a packet costs one byte and the search goes on behind it, so that a
-/// damaged header never swallows the next reply. A length that does not fit is refused at once, never waited for.
+/// The line is hostile: noise, late replies of earlier requests, echoes, lost bytes. A reply counts when its
+/// id was asked, its length is the length asked for, its checksum is right and its status is below 0x80; the
+/// first of each id counts. Anything else that looks like a packet costs one byte and the search goes on
+/// behind it, so that a damaged header never swallows the next reply. A length that does not fit is refused
+/// at once, never waited for.
 #pragma once
 
 #include <array>
@@ -28,8 +30,8 @@ enum class EchoMode : std::uint8_t { none, skip, probe };
 
 class ReplyReader {
  public:
-  /// Begins a request: `ids` asked for `length` bytes each (0: ping or write). What was fed before is forgotten.
-  /// False when the request is larger than the reader (then nothing will be accepted).
+  /// Begins a request: `ids` asked for `length` bytes each (0: ping or write). What was fed before is
+  /// forgotten. False when the request is larger than the reader (then nothing will be accepted).
   bool begin(Bytes sent, Bytes ids, std::size_t length, EchoMode echo) noexcept {
     count_ = head_ = size_ = 0;
     arrived_ = rejected_ = 0;
@@ -102,8 +104,8 @@ class ReplyReader {
       case EchoMatch::no:
         break;
     }
-    // An adapter known to echo: until the echo has passed nothing is a reply, or a damaged echo could be taken
-    // for one. While probing, what is not the echo is read as usual.
+    // An adapter known to echo: until the echo has passed nothing is a reply, or a damaged echo could be
+    // taken for one. While probing, what is not the echo is read as usual.
     if (echo_ == EchoMode::probe) return EchoStep::none;
     ++head_;
     return EchoStep::again;

@@ -1,8 +1,9 @@
-/// The safety state machine, pure: events of one tick in, state and duties out. No clock, no bus, no allocation.
+/// The safety state machine, pure: events of one tick in, state and duties out. No clock, no bus, no
+/// allocation.
 ///
-/// One machine a robot. Priority in one tick: e-stop, fault, exit, off, hold, rest, others. FAULT and ESTOP are
-/// latched: nothing but `reset` clears them. A stop request is kept until it is carried out; while it is pending
-/// nothing arms and nothing resumes.
+/// One machine a robot. Priority in one tick: e-stop, fault, exit, off, hold, rest, others. FAULT and ESTOP
+/// are latched: nothing but `reset` clears them. A stop request is kept until it is carried out; while it is
+/// pending nothing arms and nothing resumes.
 #pragma once
 
 #include <cstdint>
@@ -84,8 +85,8 @@ struct Events {
   bool overrun = false;
   bool illegal_burst = false;
 
-  bool at_rest = true;          ///< the goal does not move
-  bool near_setpoint = false;   ///< within `jump`
+  bool at_rest = true;         ///< the goal does not move
+  bool near_setpoint = false;  ///< within `jump`
   bool rest_reached = false;
   std::int64_t rest_stuck_for = 0;
   bool torque_on = false;
@@ -124,7 +125,8 @@ class SafetyMachine {
   [[nodiscard]] Reason fault_cause(const Events& events, int& joint) const noexcept;
   [[nodiscard]] Reason hold_cause(const Events& events, int& joint) const noexcept;
   [[nodiscard]] bool moving() const noexcept {
-    return state_ == State::soft_start || state_ == State::active || state_ == State::hold || state_ == State::rest;
+    return state_ == State::soft_start || state_ == State::active || state_ == State::hold ||
+           state_ == State::rest;
   }
   void enter(State state, Reason reason, int joint, std::int64_t now) noexcept;
   void end(int exit_code) noexcept {
@@ -136,19 +138,19 @@ class SafetyMachine {
   State state_ = State::disarmed;
   Reason reason_ = Reason::none;
   int joint_ = -1;
-  std::int64_t since_ = 0;        ///< of the state
-  std::int64_t ramp_began_ = 0;   ///< of the torque
+  std::int64_t since_ = 0;       ///< of the state
+  std::int64_t ramp_began_ = 0;  ///< of the torque
   bool ramp_done_ = true;
   bool entered_ = false;
   bool stop_pending_ = false;
-  bool off_pending_ = false;      ///< second request, or policy off: brake, then OFF
+  bool off_pending_ = false;  ///< second request, or policy off: brake, then OFF
   bool release_pending_ = false;
   bool resume_pending_ = false;
   std::int64_t resume_until_ = 0;
   std::int64_t last_stop_ = 0;
-  std::int64_t rest_clock_ = 0;   ///< when the stop was requested or REST entered; 0: neither
-  std::int64_t gave_up_ = 0;      ///< when REST was left as blocked; 0: it was not
-  std::int64_t dead_since_ = 0;   ///< heartbeat gone while in HOLD
+  std::int64_t rest_clock_ = 0;  ///< when the stop was requested or REST entered; 0: neither
+  std::int64_t gave_up_ = 0;     ///< when REST was left as blocked; 0: it was not
+  std::int64_t dead_since_ = 0;  ///< heartbeat gone while in HOLD
   StopPolicy policy_ = StopPolicy::rest;
   bool ended_ = false;
   int exit_code_ = 0;

@@ -1,7 +1,8 @@
 /// One chain of Feetech servos on one serial line: everything that is said to them is said here.
 ///
-/// Two ways of talking. Set-up calls wait, try again and read back. The cycle (`begin_cycle`, `pump`, `expire`)
-/// never waits: the loop polls the descriptors of all chains and tells each chain when bytes or its time came.
+/// Two ways of talking. Set-up calls wait, try again and read back. The cycle (`begin_cycle`, `pump`,
+/// `expire`) never waits: the loop polls the descriptors of all chains and tells each chain when bytes or its
+/// time came.
 #pragma once
 
 #include <array>
@@ -79,21 +80,22 @@ class ServoChain {
   /// Model number by READ (a PING's echo is a valid answer, a READ's is not); -1 when nothing answers.
   [[nodiscard]] int ping(std::uint8_t id) noexcept;
   Result<int> read_register(std::uint8_t id, std::string_view name) noexcept;
-  /// Every motor answers, is the right model, holds the calibration, stands in its range. Warnings in `notes`.
+  /// Every motor answers, is the right model, holds the calibration, stands in its range. Warnings in
+  /// `notes`.
   [[nodiscard]] Trouble check(std::vector<Trouble>& notes);
   /// Writes only what differs, reads back. Returns the number of writes.
   Result<int> configure();
   /// One blocking read of all positions: true when every joint answered.
   bool read_now(std::int64_t timeout) noexcept;
 
-  /// Per motor: torque limit low, goal = measured, torque on, read back. Stops at the first motor that refuses.
-  /// `stamp` gets the time directly before the first goal left.
-  /// `taken_over`: one of them had torque already and keeps its torque limit.
+  /// Per motor: torque limit low, goal = measured, torque on, read back. Stops at the first motor that
+  /// refuses. `stamp` gets the time directly before the first goal left. `taken_over`: one of them had torque
+  /// already and keeps its torque limit.
   [[nodiscard]] Trouble energise(std::int64_t& stamp, bool& taken_over) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept;
-  /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock closed.
-  /// Bit j: joint j is still energised (or does not say).
+  /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock
+  /// closed. Bit j: joint j is still energised (or does not say).
   [[nodiscard]] std::uint64_t release() noexcept;
   /// Torque off where it is found on: what a leader must be.
   [[nodiscard]] std::uint64_t relax() noexcept;
@@ -144,7 +146,8 @@ class ServoChain {
   bool write_value(std::uint8_t id, const Register& reg, int value) noexcept;
   bool read_facts(std::size_t joint, MotorFacts& facts) noexcept;
   [[nodiscard]] Trouble judge(std::size_t joint, const MotorFacts& facts) const noexcept;
-  void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first, std::vector<Trouble>& notes) const;
+  void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first,
+            std::vector<Trouble>& notes) const;
   [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp, bool& taken_over) noexcept;
   Result<int> configure_joint(std::size_t joint);
   struct Wanted {
@@ -183,8 +186,8 @@ class ServoChain {
   std::array<std::uint8_t, kMostIds> queue_{};  ///< ids to be asked singly in this cycle
   std::size_t queue_size_ = 0;
   std::size_t queue_next_ = 0;
-  std::size_t first_tries_ = 0;     ///< of the queue: asked for the first time in this cycle
-  std::size_t silent_turn_ = 0;     ///< which of the silent motors is asked in this cycle
+  std::size_t first_tries_ = 0;  ///< of the queue: asked for the first time in this cycle
+  std::size_t silent_turn_ = 0;  ///< which of the silent motors is asked in this cycle
 };
 
 }  // namespace rl

@@ -25,9 +25,9 @@ LEADER = ["--teleop", "so101-leader", "--teleop.port", "sim"]
 
 def _prelude(words: Sequence[str]) -> Sequence[str]:
     """The demo's own file lies below what is given."""
-    import rl
+    import rl.configs
 
-    return ["--config", str(Path(rl.__file__).parent / "configs" / "demo.yaml"), *words]
+    return ["--config", str(Path(rl.configs.__file__).parent / "demo.yaml"), *words]
 
 
 SPEC = CommandSpec(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,9 @@ def run(resolved: Resolved) -> int:
     path = _found(config)
     robot = build_robot(config.robot)
     with ThreadPoolExecutor(1, thread_name_prefix="rl-load") as pool:
+        known = _glance(path)  # before the thread: msgspec may not meet a type for the first time in two at once
         loading = pool.submit(_load, path, config)
-        known = _glance(path, loading)
+        known = known or _described(loading.result()[0].bundle)
         wanted, warnings = _units(known, robot, config)
         cameras = _cameras(wanted, robot, config, warnings)
         sinks: list[Any] = [LiveLine(), *([Trace(config.trace)] if config.trace else [])]
@@ -81,12 +82,16 @@ def _load(path: Path, config: DeployConfig) -> tuple[Any, float | None]:
         raise
 
 
-def _glance(path: Path, loading: Future[Any]) -> Wanted:
-    """What the policy needs: from the manifest at once, or, for a checkpoint, once it is loaded."""
-    from rl.control.fit import Wanted
+def _glance(path: Path) -> Wanted | None:
+    """What a bundle needs, from its manifest; None for a checkpoint, which says it when it is loaded."""
     from rl.runtime.bundle import Bundle
 
-    bundle = Bundle.open(path, verify=False) if (path / "manifest.json").exists() else loading.result()[0].bundle
+    return _described(Bundle.open(path, verify=False)) if (path / "manifest.json").exists() else None
+
+
+def _described(bundle: Any) -> Wanted:
+    from rl.control.fit import Wanted
+
     return Wanted(bundle.inputs, bundle.outputs, bundle.manifest.robot, bundle.manifest.calibration)
 
 

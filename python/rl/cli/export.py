@@ -55,9 +55,7 @@ def print_report(report: Report) -> None:
     for column in ("output", f"max error [{report.unit}]", "of its scale", "allowed", "worst input", "verdict"):
         table.add_column(column, justify="left" if column in ("output", "worst input", "verdict") else "right")
     for name, error in report.outputs.items():
-        table.add_row(
-            name, f"{error.max_abs:.3g}", f"{error.max_rel:.2g}", f"{report.tolerance:g}", error.worst, "ok"
-        )
+        table.add_row(name, f"{error.max_abs:.3g}", f"{error.max_rel:.2g}", f"{report.tolerance:g}", error.worst, "ok")
     console.print(table)
     source = f" from {report.source}" if report.real else f" ({report.source})"
     print(f"tried {report.inputs} inputs, {report.real} of them recorded{source}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -82,7 +82,7 @@ CHECK = CommandSpec(
 
 def main(words: Sequence[str]) -> int:
     """`rl plugins WORDS`. Returns the exit code; RlError for wrong words and for what is not there."""
-    commands = {
+    commands: dict[str, tuple[CommandSpec, Callable[[Any], int]]] = {
         "list": (LIST, list_plugins),
         "show": (SHOW, show_plugin),
         "new": (NEW, new_plugin),

@@ -89,6 +89,7 @@ class _Reader:
         self.spec, self.chooser = spec, chooser
         self.notes: list[str] = []
         self.picked: dict[str, str] = {}  # dotted name of a choice -> plugin name or alias
+        self.firm: set[str] = set()  # those of them that an option chose: no file changes them
 
     def resolve(self, words: list[str]) -> Resolved:
         self._pick(words)
@@ -120,11 +121,12 @@ class _Reader:
         if isinstance(alias, str):
             name = alias
         place = name.removesuffix(".type")
-        if not isinstance(value, str) or (weak and place in self.picked):
+        if not isinstance(value, str) or (weak and place in self.firm):
             return
         found = self._field(place)
         if found is not None and found.choice is not None:
             self.picked[place] = value
+            self.firm |= set() if weak else {place}
         elif name.endswith(".path") and self.spec.base is not None:
             place = name.removesuffix(".path")
             found = self._field(place)
@@ -200,8 +202,32 @@ class _Reader:
             yield Given(name, word, "option")
 
     def _file(self, path: Path) -> Iterator[Given]:
-        for name, value in flatten(read_tree(path)).items():
-            yield Given(_normal(name), value, path.name)
+        entries = dict(self._entries(read_tree(path), ""))
+        for place, plugin in self.picked.items():
+            theirs = entries.get(place, entries.get(f"{place}.type"))
+            if isinstance(theirs, str) and not self._same_plugin(place, theirs, plugin):
+                entries = {n: v for n, v in entries.items() if n != place and not n.startswith(f"{place}.")}
+        for name, value in entries.items():
+            yield Given(name, value, path.name)
+
+    def _entries(self, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        """Dotted name and value of everything in a file. A key of a plain map is one name, dots or not."""
+        for key, value in tree.items():
+            name = f"{prefix}{_normal(str(key))}"
+            found = self._field(name)
+            if not isinstance(value, Mapping) or not value:
+                yield name, value
+            elif found is not None and _is_plain_map(found):
+                yield from ((f"{name}.{_sealed(str(k))}", v) for k, v in value.items())
+            else:
+                yield from self._entries(value, f"{name}.")
+
+    def _same_plugin(self, place: str, one: str, other: str) -> bool:
+        found = self._field(place)
+        if found is None or found.choice is None:
+            return True
+        kind = found.choice.kind
+        return self.chooser.canonical(kind, one) == self.chooser.canonical(kind, other)
 
     # --- names
 
@@ -283,6 +309,8 @@ class _Reader:
         while element is not None and rest:
             key = rest[0]
             inner, documented, choice = split(element)
+            if _is_plain_map(item):
+                rest = [".".join(rest)]  # whatever is left is the key
             item = Field(key, inner, documented, choice, None)
             here, rest = f"{here}.{key}", rest[1:]
             element = mapping_value(item.type)
@@ -337,7 +365,7 @@ class _Reader:
         head, _, last = one.name.rpartition(".")
         if last == "preset" and head in self.picked:
             return
-        name, value = one.name, one.value
+        name, value = self._seal(one.name), one.value
         if found is not None and found.choice is not None and not isinstance(value, Mapping):
             if value is None:
                 self._set(tree, name, None)
@@ -345,13 +373,23 @@ class _Reader:
                 return
             name = f"{name}.type"
         if found is not None and isinstance(value, str) and (mapping_value(found.type) is not None):
-            for key, inner in flatten(self._map(value, name)).items():
-                self._put(tree, Given(f"{name}.{key}", inner, one.source), sources)
+            for key, inner in self._entries({name: self._map(value, name)}, ""):
+                self._put(tree, Given(key, inner, one.source), sources)
             return
         if name.endswith(".type"):
             self._switch(tree, name.removesuffix(".type"), str(value), sources)
         self._set(tree, name, value)
-        sources[name] = one.source
+        sources[name.replace(SEAL, ".")] = one.source
+
+    def _seal(self, name: str) -> str:
+        """A key of a plain map that was given with dots, as one key."""
+        parts = name.split(".")
+        for end in range(1, len(parts) - 1):
+            place = ".".join(parts[:end])
+            found = self._field(place)
+            if found is not None and _is_plain_map(found):
+                return f"{place}.{SEAL.join(parts[end:])}"
+        return name
 
     def _map(self, text: str, name: str) -> Mapping[str, Any]:
         import yaml
@@ -379,7 +417,7 @@ class _Reader:
                 del sources[name]
 
     def _set(self, tree: dict[str, Any], name: str, value: Any) -> None:
-        *path, last = name.split(".")
+        *path, last = (key.replace(SEAL, ".") for key in name.split("."))
         level, here = tree, ""
         for key in path:
             here = f"{here}.{key}" if here else key
@@ -401,6 +439,22 @@ class _Reader:
 def _untyped(name: str) -> Field:
     """An option that belongs to no dataclass: --config, and a choice's type, preset and path."""
     return Field(name, str, Doc(""), None, None)
+
+
+SEAL = "\x1f"  # stands for a dot inside a key while names are dotted
+
+
+def _sealed(key: str) -> str:
+    return key.replace(".", SEAL)
+
+
+def _is_plain_map(item: Field) -> bool:
+    """A map to values, not to plugins or groups: its keys may hold dots (names of features)."""
+    element = mapping_value(item.type)
+    if element is None:
+        return False
+    inner, _, choice = split(element)
+    return choice is None and not is_tree(inner) and mapping_value(inner) is None
 
 
 def _normal(name: str) -> str:

@@ -114,9 +114,7 @@ def _shown(value: Any) -> str:
 
 
 def _footer(spec: CommandSpec, width: int) -> list[str]:
-    names = sorted(
-        name for name, alias in spec.aliases.items() if isinstance(alias, str)
-    )
+    names = sorted(name for name, alias in spec.aliases.items() if isinstance(alias, str))
     if not names:
         return [""]
     told = ", ".join(f"--{name} = --{spec.aliases[name]}" for name in names)

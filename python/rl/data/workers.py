@@ -1,12 +1,17 @@
-"""One data worker: a spawned process that turns positions into batches, and the shared memory they come back in."""
+"""One data worker: a process that turns positions into batches, and the shared memory they come back in.
+
+Not multiprocessing's spawn: that runs the caller's script again in the child, and a Ctrl-C would reach it.
+"""
 
 from __future__ import annotations
 
+import json
 import mmap
-import multiprocessing
 import os
-import signal
-from multiprocessing import reduction
+import pickle
+import socket
+import subprocess
+import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,6 +23,12 @@ from rl.api import RlError
 _ALIGN = 64
 _LARGEST = 4 << 30  # bytes of shared memory for one worker; what does not fit travels through the pipe
 _PATIENCE = 2.0  # seconds that a worker is given to end by itself
+_BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from rl.data.workers import serve
+serve(*map(int, sys.argv[2:]))
+"""
 
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
@@ -35,23 +46,40 @@ class Worker:
         self._slots = max(1, slots_held)
         self._memory: mmap.mmap | None = None
         self._asked = self._taken = 0
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far = context.Pipe()
+        self.name = name
+        near, far = socket.socketpair()
+        self._pipe = Connection(near.detach())
         descriptor = -1
         try:
-            handle = None
             if self._size:
                 descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
                 os.ftruncate(descriptor, self._size * self._slots)
                 self._memory = mmap.mmap(descriptor, self._size * self._slots)
-                handle = _Descriptor(descriptor)
-            arguments = (far, handle, self._size, self._slots, view)
-            self._process = context.Process(target=_serve, args=arguments, name=name, daemon=True)
-            _start_without_interrupts(self._process)
+            self._process = self._start(far.fileno(), descriptor)
         finally:
             far.close()
             if descriptor >= 0:
                 os.close(descriptor)
+        try:
+            self._pipe.send_bytes(pickle.dumps(view))
+        except OSError as error:
+            self.close()
+            raise self._death() from error
+
+    def _start(self, pipe: int, memory: int) -> subprocess.Popen[bytes]:
+        """A session of its own: the terminal's Ctrl-C is the parent's to handle, which then hangs up."""
+        numbers = [str(n) for n in (pipe, memory, self._size, self._slots)]
+        return subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(sys.path), *numbers],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[pipe] if memory < 0 else [pipe, memory],
+            start_new_session=True,
+        )
+
+    @property
+    def process_id(self) -> int:
+        """Of the worker's process."""
+        return self._process.pid
 
     def ask(self, step: int, positions: NDArray[np.int64]) -> None:
         """Have the batch of `step` made; it goes to the next slot."""
@@ -78,12 +106,18 @@ class Worker:
         return step, batch
 
     def _death(self) -> RlError:
-        self._process.join(_PATIENCE)
+        code = self._ended(_PATIENCE)
         return RlError(
-            f"data worker {self._process.name} ended with code {self._process.exitcode}",
+            f"data worker {self.name} ended with code {code}",
             where="loader",
             todo="out of memory? use fewer workers, a smaller batch or --dataset.image_size",
         )
+
+    def _ended(self, patience: float) -> int | None:
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
 
     def hang_up(self) -> None:
         """Tell the process to end: it does when the pipe closes."""
@@ -92,57 +126,32 @@ class Worker:
     def close(self) -> None:
         """Wait for the process, end it when it does not, and free the memory."""
         self.hang_up()
-        self._process.join(_PATIENCE)
         for end in (self._process.terminate, self._process.kill):
-            if self._process.is_alive():
+            if self._ended(_PATIENCE) is None:
                 end()
-                self._process.join(_PATIENCE)
+        self._process.wait()
         if self._memory is not None:
             self._memory.close()
             self._memory = None
-        if not self._process.is_alive():
-            self._process.close()
 
 
-class _Descriptor:
-    """A file descriptor that is duplicated into a child while its Process is being spawned."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_detach, (reduction.DupFd(self.number),))
-
-
-def _detach(handle: Any) -> int:
-    return int(handle.detach())
-
-
-def _start_without_interrupts(process: Any) -> None:
-    """The child starts with SIGINT blocked: a Ctrl-C during its imports must not end it with a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):
-        process.start()
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(pipe: Connection, descriptor: int | None, size: int, slots: int, view: Any) -> None:
+def serve(pipe_number: int, descriptor: int, size: int, slots: int) -> None:
     """The worker's whole life: until the parent closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it hangs up
+    pipe = Connection(pipe_number)
     memory = None
-    if descriptor is not None:
+    if descriptor >= 0:
         memory = mmap.mmap(descriptor, size * slots)
         os.close(descriptor)
+    view: Any = None
+    given = b""
     while True:
         try:
+            given = given or pipe.recv_bytes()
             step, slot, positions = pipe.recv()
         except (EOFError, OSError):
             return
         try:
+            view = pickle.loads(given) if view is None else view  # noqa: S301  from the parent, over our own pipe
             layout, rest = _place(view.batch(positions), memory, slot * size, size)
             answer: tuple[Any, ...] = (step, None, layout, rest)
         except RlError as error:

@@ -31,7 +31,8 @@ class ExportConfig:
     def __post_init__(self) -> None:
         given = [name for name in ("onnx", "torchscript", "exporter") if getattr(self, name)]
         if len(given) > 1:
-            raise InputError(f"--{given[0]} and --{given[1]} make two bundles", where="export", todo="run it once for each")
+            what = f"--{given[0]} and --{given[1]} make two bundles"
+            raise InputError(what, where="export", todo="run it once for each")
 
     @property
     def chosen(self) -> str:

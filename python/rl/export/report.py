@@ -28,7 +28,7 @@ class Report:
     inputs: int
     real: int  # of them from a data set
     source: str  # of the real ones: a data set, or why there are none
-    eager_ms: float  # median of one chunk, as torch runs it
+    eager_ms: float  # shortest of one chunk, as torch runs it
     exported_ms: float  # as the runtime runs the written graphs
     bytes: int
     seconds: float

@@ -59,7 +59,12 @@ class Recorded:
 
 
 def trials(
-    inputs: Features, windows: Mapping[str, Sequence[int]], statistics: Statistics, recorded: Recorded, count: int, task: str
+    inputs: Features,
+    windows: Mapping[str, Sequence[int]],
+    statistics: Statistics,
+    recorded: Recorded,
+    count: int,
+    task: str,
 ) -> Iterator[Trial]:
     """`count` recorded or likely inputs, then the extreme ones. Made one by one: pictures are large."""
     made = 0
@@ -116,7 +121,9 @@ def _view(root: str, inputs: Features, windows: Mapping[str, Sequence[int]]) -> 
 
 
 def _shape(feature: Feature, windows: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
-    return (1, *feature.shape) if feature.kind == "language" else (1, len(windows.get(feature.name, (0,))), *feature.shape)
+    if feature.kind == "language":
+        return (1, *feature.shape)
+    return (1, len(windows.get(feature.name, (0,))), *feature.shape)
 
 
 def _likely(

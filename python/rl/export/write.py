@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl.api import InputError, RlError
-from rl.api.protocols import Policy, Program
+from rl.api.protocols import Program
 from rl.export import parity
 from rl.export.config import SAMPLES, TOLERANCE
 from rl.export.parity import Expectation
@@ -30,6 +30,9 @@ from rl.runtime import manifest as manifests
 from rl.runtime.actor import Actor, runtime_for
 from rl.runtime.bundle import Bundle, sha256
 from rl.runtime.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from rl.nn.module import PolicyModule
 
 GRAPHS, VALUES, SAMPLE = "graphs", "start.safetensors", "sample.safetensors"
 
@@ -72,7 +75,7 @@ def export(
 
 
 def export_policy(
-    policy: Policy,
+    policy: PolicyModule,
     name: str,
     processing: Processing,
     about: About,
@@ -143,7 +146,7 @@ def require(exporter: str) -> str:
 
 
 def _expect(
-    policy: Policy,
+    policy: PolicyModule,
     processing: Processing,
     program: Program,
     plain: Mapping[str, Any],
@@ -202,7 +205,8 @@ def _write_files(
                 path = f"{place}_{number}.safetensors"
                 write_arrays(folder / path, state)
                 plain["processing"][place][number]["state"] = path
-    plain["versions"] = {**plain["versions"], **{n: _version(n) for n in ("rl-toolkit", "torch", "numpy", *PACKAGES.get(exporter, ()))}}
+    packages = ("rl-toolkit", "torch", "numpy", *PACKAGES.get(exporter, ()))
+    plain["versions"] = {**plain["versions"], **{name: _version(name) for name in packages}}
 
 
 PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}

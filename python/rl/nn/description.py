@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rl.api import Feature, Features, InputError
-from rl.api.protocols import Call, Graph, Policy, ProcessorStep, Program
+from rl.api.protocols import Call, Graph, ProcessorStep, Program
 from rl.config import plain
 from rl.nn.program import policy_action, robot_inputs, split
 from rl.process.images import Images
@@ -18,13 +18,14 @@ from rl.process.pipeline import Processing
 
 if TYPE_CHECKING:
     from rl.nn.checkpoint import About
+    from rl.nn.module import PolicyModule
 
 SCHEMA = 1
 PREFIX = "observation.images."
 
 
 def describe(
-    name: str, policy: Policy, processing: Processing, about: About, program: Program, kind: str
+    name: str, policy: PolicyModule, processing: Processing, about: About, program: Program, kind: str
 ) -> dict[str, Any]:
     """The manifest of `program` (from `deployable`) without paths, sums, parity and sample.
 
@@ -71,7 +72,7 @@ def describe(
     }
 
 
-def chunk_length(policy: Policy, program: Program) -> int:
+def chunk_length(policy: PolicyModule, program: Program) -> int:
     """Rows of a chunk: as the graph that makes it gives them, else as the config says."""
     return _rows(program) or int(getattr(policy.config, "chunk_size", 1))
 
@@ -125,14 +126,19 @@ def _graph(graph: Graph, kind: str) -> dict[str, Any]:
 def _call(call: Call) -> dict[str, Any]:
     schedule = {name: [float(v) for v in values] for name, values in call.schedule.items()}
     return {
-        "graph": call.graph, "repeat": call.repeat, "until": call.until, "carry": dict(call.carry), "schedule": schedule,
-    }  # fmt: skip
+        "graph": call.graph,
+        "repeat": call.repeat,
+        "until": call.until,
+        "carry": dict(call.carry),
+        "schedule": schedule,
+    }
 
 
 def _step(step: ProcessorStep) -> dict[str, Any]:
     name, config = getattr(step, "name", ""), getattr(step, "config", None)
     if not name or config is None:
-        raise InputError(f"the step {type(step).__name__} has no name and config, so no bundle can hold it", where="export")
+        what = f"the step {type(step).__name__} has no name and config, so no bundle can hold it"
+        raise InputError(what, where="export")
     return {"step": name, "config": plain(config), "state": ""}
 
 
@@ -152,8 +158,8 @@ def _words(inside: Processing) -> Iterable[str]:
 
 
 def _resizing(inputs: Features, network: Features, names: Mapping[str, str]) -> str:
-    pairs = [(inputs[names.get(n, n)], f) for n, f in network.items() if f.kind == "image" and names.get(n, n) in inputs]
-    if all(given.shape == wanted.shape for given, wanted in pairs):
+    images = {names.get(name, name): f for name, f in network.items() if f.kind == "image"}
+    if all(inputs[name].shape == wanted.shape for name, wanted in images.items() if name in inputs):
         return "none: pictures come at the network's size"
     return "bilinear, triangle filter widened when shrinking (antialiased), half-pixel centres"
 

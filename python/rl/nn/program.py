@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rl.api import Feature, Features, InputError
-from rl.api.protocols import Draws, Graph, Policy, ProcessorStep, Program
+from rl.api.protocols import Draws, Graph, ProcessorStep, Program
 from rl.process.names import Batch, Device, Rename
 from rl.process.pipeline import Processing
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rl.nn.checkpoint import About
+    from rl.nn.module import PolicyModule
 
 ROBOT_UNITS = ".robot_units"  # ends the name of a chunk's converted copy, where the graph still needs its own
 
 
-def deployable(policy: Policy, processing: Processing, about: About) -> Program:
+def deployable(policy: PolicyModule, processing: Processing, about: About) -> Program:
     """`policy.program` with the graph steps of `processing` inside its graphs.
 
     Inputs that are observation features take robot units and uint8 (1, T, H, W, 3) pictures at the camera's recorded
@@ -31,7 +32,7 @@ def deployable(policy: Policy, processing: Processing, about: About) -> Program:
     policy made them. Errors: InputError when statistics are missing or a step does not give what the policy wants.
     """
     processing.require_statistics("export")
-    policy.eval()  # type: ignore[attr-defined]
+    policy.eval()
     graph_steps = split(processing)[1]
     given = graph_inputs(policy, about)
     sample = {name: _example(f, len(policy.windows().act.get(name, (0,)))) for name, f in given.items()}
@@ -71,7 +72,13 @@ class InRobotUnits(nn.Module):
     """
 
     def __init__(
-        self, graph: Graph, steps: Processing, observed: Sequence[str], action: str, chunk: str = "", added: bool = False
+        self,
+        graph: Graph,
+        steps: Processing,
+        observed: Sequence[str],
+        action: str,
+        chunk: str = "",
+        added: bool = False,
     ) -> None:
         super().__init__()
         self.inner = graph.module
@@ -91,7 +98,7 @@ class InRobotUnits(nn.Module):
         return (*outputs, converted) if self.added else (*outputs[:at], converted, *outputs[at + 1 :])
 
 
-def graph_inputs(policy: Policy, about: About) -> dict[str, Feature]:
+def graph_inputs(policy: PolicyModule, about: About) -> dict[str, Feature]:
     """The policy's observation features as its graphs take them: pictures uint8 HWC at the camera's recorded size."""
     sizes = {
         name: tuple(about.camera_sizes.get(name, f.shape[:2])) for name, f in policy.inputs.items() if f.kind == "image"
@@ -102,7 +109,7 @@ def graph_inputs(policy: Policy, about: About) -> dict[str, Feature]:
     }
 
 
-def robot_inputs(policy: Policy, processing: Processing, about: About, program: Program) -> dict[str, Feature]:
+def robot_inputs(policy: PolicyModule, processing: Processing, about: About, program: Program) -> dict[str, Feature]:
     """What a robot gives: the features that some graph takes, under the names before renaming, without what the host
     steps make."""
     names = {new: old for old, new in processing.renamed.items()}
@@ -120,7 +127,7 @@ def robot_inputs(policy: Policy, processing: Processing, about: About, program: 
     return given
 
 
-def policy_action(policy: Policy) -> Feature:
+def policy_action(policy: PolicyModule) -> Feature:
     """The one action vector of a policy. InputError when there is none or more than one."""
     found = [f for f in policy.outputs.values() if f.kind == "action"]
     if len(found) != 1:
@@ -134,7 +141,7 @@ class EagerChunk:
     Independent of `Program`: nothing here is traced or wired by names of graphs.
     """
 
-    def __init__(self, policy: Policy, processing: Processing) -> None:
+    def __init__(self, policy: PolicyModule, processing: Processing) -> None:
         self.policy = policy
         self.host, self.inside = split(processing)
         self.action = policy_action(policy).name
@@ -162,8 +169,8 @@ def _wrapped(
     graph: Graph, steps: Processing, sample: Mapping[str, Tensor], chunk: str, renamed: str, action: str
 ) -> Graph:
     observed = [name for name in graph.inputs if name in sample]
-    has_chunk = chunk in graph.outputs
-    module = InRobotUnits(graph, steps, observed, action, chunk if has_chunk else "", added=has_chunk and renamed != chunk)
+    mine = chunk if chunk in graph.outputs else ""
+    module = InRobotUnits(graph, steps, observed, action, mine, added=bool(mine) and renamed != chunk)
     example = tuple(sample.get(name, value) for name, value in zip(graph.inputs, graph.example, strict=True))
     outputs = (*graph.outputs, renamed) if module.added else graph.outputs
     return replace(graph, module=module.eval(), example=example, outputs=outputs)

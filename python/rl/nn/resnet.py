@@ -46,17 +46,22 @@ class FrozenBatchNorm(nn.Module):
 
 
 def convolved(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """norm(conv(x)) as one convolution: the norm is frozen, so it is a factor on the kernel and a bias.
+    """norm(conv(x)). The norm is frozen, so it is a factor on the kernel and a bias, or a factor on the map and a shift.
 
-    The gradient reaches `conv.weight` through the factor; no pass over the feature map is spent on the norm.
+    Whichever is smaller, kernel or map, takes the factor; the gradient reaches `conv.weight` either way.
     """
+    assert isinstance(conv, nn.Conv2d)
     if not isinstance(norm, FrozenBatchNorm):  # folded before: the convolution has it all
         whole: Tensor = conv(x)
         return whole
-    assert isinstance(conv, nn.Conv2d)
     scale, shift = norm.affine()
-    kernel = conv.weight * scale[:, None, None, None]
-    return F.conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation)
+    fan_in = conv.weight[0].numel()
+    pixels = x.shape[0] * (x.shape[2] // conv.stride[0]) * (x.shape[3] // conv.stride[0])
+    if pixels > fan_in:
+        kernel = conv.weight * scale[:, None, None, None]
+        return F.conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation)
+    y = conv(x)
+    return torch.addcmul(shift.to(y.dtype)[:, None, None], y, scale.to(y.dtype)[:, None, None])
 
 
 class Basic(nn.Module):
@@ -113,6 +118,7 @@ class ResNet(nn.Module):
             raise InputError(
                 f"{name} cannot be dilated", where="replace_final_stride_with_dilation", todo="use resnet50"
             )
+        self._twin: tuple[object, "ResNet"] | None = None  # a tuple, so that it is no submodule
         block = Bottleneck if bottleneck else Basic
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), FrozenBatchNorm(64)
         given, self.channels = 64, 512 * block.widening
@@ -133,8 +139,18 @@ class ResNet(nn.Module):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
 
+    def inferred(self, x: Tensor) -> Tensor:
+        """`forward` without gradients: by a folded twin in channels-last order, made anew when a weight has changed."""
+        tensors = (*self.parameters(), *self.buffers())
+        key = tuple((t._version, t.data_ptr(), t.dtype, t.device) for t in tensors)
+        if self._twin is None or self._twin[0] != key:
+            self._twin = (key, nn.Module.to(self.folded(), memory_format=torch.channels_last))  # type: ignore[call-overload]
+        map_: Tensor = self._twin[1](x.contiguous(memory_format=torch.channels_last))
+        return map_
+
     def folded(self) -> "ResNet":
         """A copy whose norms are inside its convolutions: for graphs, which then hold no batch norm at all."""
+        self._twin = None
         twin = copy.deepcopy(self)
         for parent in list(twin.modules()):
             pairs = ("0", "1"), *((f"conv{i}", f"bn{i}") for i in (1, 2, 3))

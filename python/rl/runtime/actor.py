@@ -136,11 +136,13 @@ def row(feature: Feature, observation: Observation) -> NDArray[Any]:
 
 def window_shape(feature: Feature, windows: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """(1, T, *shape) of a feature's window; language has no T."""
-    return (1, *feature.shape) if feature.kind == "language" else (1, len(windows.get(feature.name, (0,))), *feature.shape)
+    if feature.kind == "language":
+        return (1, *feature.shape)
+    return (1, len(windows.get(feature.name, (0,))), *feature.shape)
 
 
 def relative_error(got: NDArray[Any], expected: NDArray[Any], scale: tuple[float, ...]) -> float:
-    """Largest |got - expected| / max(scale, |expected|), scale for each element; NaN or inf when a number is not one."""
+    """Largest |got - expected| / max(scale, |expected|), scale for each element; not finite when a number is not."""
     if got.shape != expected.shape:
         return float("inf")
     floor = np.asarray(scale if len(scale) else 1.0, dtype=np.float64)

@@ -186,7 +186,8 @@ def check_listing(folder: Path, manifest: Manifest) -> None:
     known = {*manifest.files, manifests.NAME}
     for path in sorted(_files(folder)):
         if path not in known:
-            raise InputError(f"the manifest does not list '{path}'", where=str(folder), todo="remove it or export again")
+            what = f"the manifest does not list '{path}'"
+            raise InputError(what, where=str(folder), todo="remove it or export again")
 
 
 def check_sums(folder: Path, manifest: Manifest) -> None:

@@ -21,7 +21,9 @@ class History:
     one that missed a turn, sees the same past; those without are counted. timeless: features without the T axis.
     """
 
-    def __init__(self, offsets: Mapping[str, tuple[int, ...]], period: int, timeless: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, offsets: Mapping[str, tuple[int, ...]], period: int, timeless: frozenset[str] = frozenset()
+    ) -> None:
         self.offsets, self.period, self.timeless = dict(offsets), period, timeless
         self.deepest = -min((min(steps) for steps in self.offsets.values()), default=0)
         self._rows: deque[tuple[int, Mapping[str, Any]]] = deque()

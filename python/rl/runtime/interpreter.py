@@ -66,9 +66,7 @@ class Interpreter:
                 break
 
 
-def _input(
-    graph: GraphEntry, tensor: TensorEntry, values: Arrays, scheduled: Mapping[str, float]
-) -> NDArray[Any]:
+def _input(graph: GraphEntry, tensor: TensorEntry, values: Arrays, scheduled: Mapping[str, float]) -> NDArray[Any]:
     """The value of one input, of the type and shape that its graph was written for."""
     if tensor.name in scheduled:
         return np.full(tensor.shape, scheduled[tensor.name], dtype=tensor.dtype)
@@ -81,6 +79,7 @@ def _input(
     )
     if not fits:
         raise InputError(
-            f"'{tensor.name}' has shape {list(value.shape)}, graph '{graph.name}' wants {list(tensor.shape)}", where="program"
+            f"'{tensor.name}' has shape {list(value.shape)}, graph '{graph.name}' wants {list(tensor.shape)}",
+            where="program",
         )
     return np.ascontiguousarray(value, dtype=tensor.dtype)

@@ -28,7 +28,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A part of the manifest; unknown keys are refused."""
 
 
-class FeatureEntry(Entry):
+class FeatureEntry(Entry, frozen=True):
     name: Short
     kind: Kind
     shape: Shape
@@ -37,7 +37,7 @@ class FeatureEntry(Entry):
     names: tuple[str, ...] = ()
 
 
-class TensorEntry(Entry):
+class TensorEntry(Entry, frozen=True):
     """An input of a graph. An axis that may vary has its name in `free`."""
 
     name: Short
@@ -46,7 +46,7 @@ class TensorEntry(Entry):
     free: dict[str, str] = {}
 
 
-class GraphEntry(Entry):
+class GraphEntry(Entry, frozen=True):
     name: Short
     kind: Short  # of graph file, as exporters and runtimes name it: "onnx"
     path: str
@@ -55,7 +55,7 @@ class GraphEntry(Entry):
     outputs: tuple[Short, ...]
 
 
-class CallEntry(Entry):
+class CallEntry(Entry, frozen=True):
     graph: Short
     repeat: Annotated[int, msgspec.Meta(ge=1, le=MOST_CALLS)] = 1
     until: str = ""
@@ -63,14 +63,14 @@ class CallEntry(Entry):
     schedule: dict[str, tuple[float, ...]] = {}
 
 
-class DrawEntry(Entry):
+class DrawEntry(Entry, frozen=True):
     name: Short
     shape: Shape
     law: Literal["normal", "uniform", "integers"] = "normal"
     high: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-class ProgramEntry(Entry):
+class ProgramEntry(Entry, frozen=True):
     """Order of calls. `start` names the inputs whose first values lie in `values`, a file of the bundle."""
 
     graphs: tuple[GraphEntry, ...]
@@ -82,7 +82,7 @@ class ProgramEntry(Entry):
     draws: tuple[DrawEntry, ...] = ()
 
 
-class RateEntry(Entry):
+class RateEntry(Entry, frozen=True):
     fps: Annotated[float, msgspec.Meta(gt=0, le=10_000)]
     chunk: Count
     execute: Count
@@ -90,14 +90,14 @@ class RateEntry(Entry):
     row_due: str = "row k of a chunk is due k periods (k / fps s) after its observation"
 
 
-class CameraEntry(Entry):
+class CameraEntry(Entry, frozen=True):
     role: Short
     feature: Short
     size: tuple[Count, Count]  # height, width of the pictures that go in
     network_size: tuple[Count, Count]
 
 
-class StepEntry(Entry):
+class StepEntry(Entry, frozen=True):
     """A step that runs before the graphs (`pre`) or brings their output back (`post`)."""
 
     step: Short
@@ -105,7 +105,7 @@ class StepEntry(Entry):
     state: str = ""  # file of the bundle
 
 
-class ProcessingEntry(Entry):
+class ProcessingEntry(Entry, frozen=True):
     pre: tuple[StepEntry, ...] = ()
     post: tuple[StepEntry, ...] = ()
     inside: tuple[str, ...] = ()  # what the graphs do, in words
@@ -113,12 +113,12 @@ class ProcessingEntry(Entry):
     statistics_sha256: str = ""
 
 
-class ErrorEntry(Entry):
+class ErrorEntry(Entry, frozen=True):
     max_abs: float  # in the output's unit
     max_rel: float  # of max(scale, |expected|), scale: the action's deviation or half range
 
 
-class ParityEntry(Entry):
+class ParityEntry(Entry, frozen=True):
     """How far the written graphs are from eager PyTorch, over `inputs` inputs."""
 
     against: str
@@ -129,12 +129,12 @@ class ParityEntry(Entry):
     scale: tuple[float, ...] = ()  # of each action element, in its unit
 
 
-class FileEntry(Entry):
+class FileEntry(Entry, frozen=True):
     sha256: Sha256
     bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 42)]
 
 
-class Manifest(Entry):
+class Manifest(Entry, frozen=True):
     """Everything that a runtime and a robot need to know of a policy."""
 
     schema: int
@@ -179,7 +179,9 @@ def parse(content: bytes | Mapping[str, Any], where: str = NAME) -> Manifest:
         raise InputError("does not describe a bundle (kind is not 'rl-bundle')", where=where)
     if plain.get("schema") != SCHEMA:
         raise InputError(
-            f"has schema version {plain.get('schema')!r}, this program reads {SCHEMA}", where=where, todo="export it again"
+            f"has schema version {plain.get('schema')!r}, this program reads {SCHEMA}",
+            where=where,
+            todo="export it again",
         )
     try:
         manifest = msgspec.convert(plain, Manifest)
@@ -244,7 +246,6 @@ def _feature_faults(manifest: Manifest) -> Iterable[str]:
 
 def _program_faults(manifest: Manifest) -> Iterable[str]:
     program = manifest.program
-    graphs = {graph.name: graph for graph in program.graphs}
     for tensor in [t for g in program.graphs for t in g.inputs]:
         if _elements(tensor.shape) > LARGEST:
             yield f"input '{tensor.name}' has the impossible shape {list(tensor.shape)}"
@@ -253,22 +254,24 @@ def _program_faults(manifest: Manifest) -> Iterable[str]:
             yield f"draw '{draw.name}' has an impossible shape {list(draw.shape)} or bound {draw.high}"
     made: set[str] = set()
     for call in program.calls:
-        if call.graph not in graphs:
-            yield f"a call names the graph '{call.graph}', which is not there"
-            continue
-        outputs = set(graphs[call.graph].outputs)
+        outputs = {name for graph in program.graphs if graph.name == call.graph for name in graph.outputs}
         made |= outputs
-        wanted = {*call.carry, *({call.until} if call.until else ())} - outputs
-        for name in sorted(wanted):
-            yield f"graph '{call.graph}' has no output '{name}'"
-        for name, values in call.schedule.items():
-            if len(values) < call.repeat:
-                yield f"the schedule of '{name}' has {len(values)} values for {call.repeat} repetitions"
+        yield from _call_faults(call, outputs)
     for name in (program.chunk, *program.state):
         if name not in made:
             yield f"no call makes '{name}'"
     for name in sorted(set(program.state.values()) - set(program.start)):
         yield f"the state '{name}' has no first value"
+
+
+def _call_faults(call: CallEntry, outputs: set[str]) -> Iterable[str]:
+    if not outputs:
+        yield f"a call names the graph '{call.graph}', which is not there"
+    for name in sorted({*call.carry, *([call.until] if call.until else [])} - outputs):
+        yield f"graph '{call.graph}' has no output '{name}'"
+    for name, values in call.schedule.items():
+        if len(values) < call.repeat:
+            yield f"the schedule of '{name}' has {len(values)} values for {call.repeat} repetitions"
 
 
 def _elements(shape: tuple[int, ...]) -> int:

@@ -50,7 +50,7 @@ class Stepper:
     def step(self, observation: Observation) -> tuple[Array, bool]:
         """The action (A,) of this step, and whether the policy was asked for it."""
         if self.ensemble is not None:
-            return self._blend(self.infer(observation)), True
+            return self._blend(self.infer(observation), self.ensemble), True
         queried = not self._queue
         if queried:
             chunk = self.infer(observation)
@@ -61,9 +61,10 @@ class Stepper:
             self.observe(observation)
         return self._queue.popleft(), queried
 
-    def _blend(self, chunk: Array) -> Array:
+    def _blend(self, chunk: Array, coefficient: float) -> Array:
         if self._ensembler is None:
             from rl import _core
 
-            self._ensembler = _core.TemporalEnsembler(len(chunk), self.ensemble)
-        return self._ensembler.update(chunk)
+            self._ensembler = _core.TemporalEnsembler(len(chunk), coefficient)
+        action: Array = self._ensembler.update(chunk)
+        return action

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
@@ -58,6 +58,7 @@ class Subject:
 
     def __init__(self, kind: str, name: str, options: Mapping[str, Any]) -> None:
         self.kind, self.name, self.options = kind, name, dict(options)
+        self.held = ExitStack()  # folders that several rules share; given back when the last rule has run
 
     @cached_property
     def registry(self) -> plugins.Registry:
@@ -80,24 +81,26 @@ class Subject:
         return build(self.config_class, {**self.options, **changed}, self.kind, self.registry)
 
 
-def outcomes(subject: Subject, rules: Iterable[Rule]) -> Iterator[Outcome]:
+def outcomes(subject: Subject, rules: Iterable[Rule]) -> Generator[Outcome, None, None]:
     """Applies each rule, in order. MissingPart (a need of the plugin is not installed) is the caller's to tell."""
     shut = ""
-    for one in rules:
-        if shut:
-            yield Outcome(one.sentence, "not run", shut)
-            continue
-        outcome = _apply(one, subject)
-        if one.gate and outcome.verdict == "broken":
-            shut = "needs the one above"
-        yield outcome
+    with subject.held:
+        for one in rules:
+            if shut:
+                yield Outcome(one.sentence, "not run", shut)
+                continue
+            outcome = _apply(one, subject)
+            if one.gate and outcome.verdict == "broken":
+                shut = "needs the one above"
+            yield outcome
 
 
 def demand(subject: Subject, rules: Iterable[Rule]) -> None:
     """Applies each rule and raises the first Violation, with the plugin's kind and name in front."""
-    for outcome in outcomes(subject, rules):
-        if outcome.verdict == "broken":
-            raise Violation(f"{subject.kind} '{subject.name}': {outcome.reason}")
+    with closing(outcomes(subject, rules)) as found:
+        for outcome in found:
+            if outcome.verdict == "broken":
+                raise Violation(f"{subject.kind} '{subject.name}': {outcome.reason}")
 
 
 def _apply(one: Rule, subject: Subject) -> Outcome:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rl.api.protocols import GraphFile
 from rl.testing import listing
 from rl.testing.conformance import Subject, demand, require, rule
 from rl.testing.graphs import TOLERANCE, compare, exporter_of, opened, partner, written
@@ -25,33 +28,34 @@ class ExporterSubject(Subject):
     def make(self) -> Any:
         return exporter_of(self.registry, self.name, self.options)
 
+    @cached_property
+    def written(self) -> tuple[Path, dict[str, Sequence[GraphFile]]]:
+        """The folder with every small program, written once below its folder `graphs`, and the files named."""
+        place, programs = Path(self.held.enter_context(TemporaryDirectory())), toy_programs()
+        return place, {name: written(self.make(), one, place / "graphs" / name) for name, one in programs.items()}
+
     def partner(self) -> str:
         return self.runtime or partner(self.registry, "runtime", (self.spec.graph,))[0]
 
 
 @rule("writes one file a graph, inside its folder and nowhere else", gate=True)
 def writes(subject: ExporterSubject) -> None:
-    with TemporaryDirectory() as place:
-        folder = Path(place) / "graphs"
-        for name, program in toy_programs().items():
-            files = written(subject.make(), program, folder / name)
-            bad = [f.path for f in files if f.precision not in ("float32", "float16", "bfloat16", "int8")]
-            require(not bad, f"the precision of {', '.join(bad)} is not said", "float32, float16 or int8")
-        stray = [p.name for p in Path(place).iterdir() if p != folder]
-        require(not stray, f"write() leaves {', '.join(stray)} beside its folder", "only inside the folder")
+    place, programs = subject.written
+    for files in programs.values():
+        bad = [f.path for f in files if f.precision not in ("float32", "float16", "bfloat16", "int8")]
+        require(not bad, f"the precision of {', '.join(bad)} is not said", "float32, float16 or int8")
+    stray = [p.name for p in place.iterdir() if p.name != "graphs"]
+    require(not stray, f"write() leaves {', '.join(stray)} beside its folder", "only inside the folder")
 
 
 @rule("each kind of program runs within tolerance, also after its folder was moved")
 def has_parity(subject: ExporterSubject) -> None:
     runtime = subject.partner()
-    with TemporaryDirectory() as place:
+    place, programs = subject.written
+    with TemporaryDirectory() as elsewhere:
         for name, program in toy_programs().items():
-            folder = Path(place) / name
-            files = written(subject.make(), program, folder)
-            moved = Path(place) / "elsewhere" / name
-            moved.parent.mkdir(exist_ok=True)
-            shutil.move(folder, moved)
-            with opened(subject.registry, runtime, {}, moved, files) as running:
+            moved = Path(shutil.move(place / "graphs" / name, elsewhere))
+            with opened(subject.registry, runtime, {}, moved, programs[name]) as running:
                 compare(f"program '{name}' in runtime {runtime}", program, running, subject.tolerance)
 
 

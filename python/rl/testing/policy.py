@@ -309,7 +309,7 @@ def subject(name: str, options: dict[str, Any]) -> PolicySubject:
     return tried[0]
 
 
-def check_policy(name: str, inputs: Features, outputs: Features, **options: Any) -> None:
+def check_policy(name: str, inputs: Features, outputs: Features, /, **options: Any) -> None:
     """Raises Violation, one line, for the first rule of the contract that the policy breaks.
 
     inputs, outputs: features to try it with. options: its own, on top of the preset `debug`.

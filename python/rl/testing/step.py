@@ -165,13 +165,13 @@ def subject(name: str, options: dict[str, Any]) -> StepSubject:
 
 
 def check_step(
-    name: str, *, features: Features | None = None, state: Mapping[str, Any] | None = None, **options: Any
+    name: str, given: Features | None = None, /, *, state: Mapping[str, Any] | None = None, **options: Any
 ) -> None:
     """Raises Violation, one line, for the first rule of the contract that the step breaks.
 
-    features: what it is tried with; state: what it loads first (statistics). options: its own.
+    given: features to try it with, an arm's by default. state: what it loads first (statistics). options: its own.
     """
-    demand(StepSubject(name, options, features, state), RULES)
+    demand(StepSubject(name, options, given, state), RULES)
 
 
 __all__ = ["RULES", "StepSubject", "Violation", "check_step", "subject"]

@@ -243,7 +243,7 @@ def test_videos_without_a_video_path_are_refused(tiny):
     assert "video_path is null" in refusal(tiny)
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", "x\ny", "<script>", "n" * 300, ""])
+@pytest.mark.parametrize("name", ["a/b", "..", "x\ny", "<script>", "n" * 300, "", "\x9b31m", "\ud800"])
 def test_a_feature_name_that_no_path_can_hold_is_refused(tiny, name):
     edit_info(tiny, lambda info: info["features"].update({name: {"dtype": "float32", "shape": [1], "names": None}}))
     assert "name" in refusal(tiny)
@@ -253,6 +253,18 @@ def test_a_feature_name_that_no_path_can_hold_is_refused(tiny, name):
 def test_a_shape_that_is_none_is_refused(tiny, shape):
     edit_info(tiny, lambda info: info["features"]["action"].update(shape=shape))
     assert "shape" in refusal(tiny)
+
+
+def test_text_that_steers_a_terminal_is_stripped(tiny):
+    edit_info(tiny, lambda info: info.update(robot_type="so101\x1b[2J\n" + "x" * 500))
+    assert read(tiny).info.robot.startswith("so101[2Jx")
+    assert len(read(tiny).info.robot) <= 200
+
+
+def test_an_integer_that_does_not_fit_its_declared_type_is_warned_of(tiny):
+    edit_info(tiny, lambda info: info["features"]["rl.capture_ns"].update(dtype="int32"))
+    with pytest.warns(UserWarning, match=r"rl\.capture_ns: stored as int64, declared int32"):
+        read(tiny).rows(np.arange(1), ["rl.capture_ns"])
 
 
 def test_an_unknown_dtype_is_refused(tiny):

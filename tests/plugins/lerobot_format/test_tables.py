@@ -271,6 +271,17 @@ def test_a_link_out_of_the_set_is_refused(tiny, tmp_path):
     assert "leaves the set" in refusal(tiny)
 
 
+def test_a_loop_of_links_is_refused(tiny):
+    (tiny / DATA).unlink()
+    (tiny / DATA).symlink_to(tiny / DATA)
+    assert "file-000.parquet" in refusal(tiny)
+
+
+def test_a_frame_index_that_stands_refuses_the_episode(tiny):
+    edit_table(tiny / DATA, lambda t: replaced(t, "frame_index", [0] * 7))
+    assert [e.index for e in read(tiny).info.episodes if e.refused] == [0]
+
+
 def test_a_row_that_is_not_there_is_refused(tiny):
     with pytest.raises(InputError, match="row 21"):
         read(tiny).rows(np.array([21]), ["index"])

@@ -256,7 +256,7 @@ def test_random_access_equals_decoding_from_the_start(shared, name):
 def test_every_frame_of_a_real_set_decodes_in_any_order(shared):
     reader = read(shared / "data" / "so101-longgop-v30")
     camera = "observation.images.wrist"
-    rows = np.random.default_rng(0).permutation(1153)[:8]
+    rows = np.random.default_rng(0).permutation(1153)[:5]
     small = reader.frames(camera, rows, (24, 32))
     in_order = reader.frames(camera, np.sort(rows), (24, 32))
     assert np.array_equal(small[np.argsort(rows)], in_order)

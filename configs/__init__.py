@@ -1,0 +1,1 @@
+"""Ready configuration files: train/, robots/, demo.yaml. Each is a --config."""

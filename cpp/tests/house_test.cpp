@@ -1,0 +1,132 @@
+/// The whole core, threads included, on the emulated chain.
+#include "rl/loop_house.hpp"
+
+#include <atomic>
+#include <cmath>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "emulator.hpp"
+
+namespace {
+
+constexpr std::int64_t kPeriod = 20'000'000;
+
+rl::ServoChain chain_of(const rl::emulator::Emulator& emulator, bool energise = true) {
+  rl::ChainConfig config;
+  config.port = emulator.port();
+  config.energise = energise;
+  for (const auto& joint : emulator.joints()) {
+    const bool gripper = joint.id == 6;
+    config.joints.push_back({std::string(joint.name), joint.id, 0, joint.homing_offset, joint.range_min,
+                             joint.range_max, gripper ? rl::UnitMode::range_0_100 : rl::UnitMode::degrees});
+  }
+  auto made = rl::ServoChain::make(std::move(config));
+  REQUIRE(made.ok());
+  return std::move(made.value());
+}
+
+rl::BusPart part_of(const rl::emulator::Emulator& emulator, bool energise = true) {
+  auto shared = std::make_shared<rl::SharedChain>(chain_of(emulator, energise));
+  REQUIRE(shared->chain.open().ok());
+  REQUIRE(shared->chain.configure().ok());
+  return {0, shared};
+}
+
+rl::HouseConfig house_config(rl::SourceKind source) {
+  rl::HouseConfig config;
+  config.duration_s = 0.6;
+  config.planner.source = source;
+  config.planner.safety.soft_start = 200'000'000;
+  config.planner.safety.heartbeat_timeout = 2'000'000'000;
+  config.planner.safety.has_rest_pose = false;
+  config.planner.safety.stop_policy = rl::StopPolicy::off;
+  for (int k = 0; k < 6; ++k) {
+    rl::PlannerAxis axis;
+    axis.limits = {k == 5 ? 0.0 : -110.0, k == 5 ? 100.0 : 110.0, 240, 4000, 100'000};
+    axis.soft_speed = 30;
+    axis.jump = 5;
+    config.planner.axes.push_back(axis);
+  }
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a producer, an onlooker and the loop meet without tearing anything") {
+  rl::emulator::Emulator emulator({});
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::chunks), {part_of(emulator)}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  std::atomic<bool> done{false};
+  rl::Look first;
+  house.journal().look.load(first);
+  std::thread producer([&] {
+    while (!done) {
+      std::vector<float> rows(30 * 6);
+      for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<float>(first.values[i % 6]);
+      house.requests().beat(rl::now_ns());
+      static_cast<void>(house.push({rl::now_ns(), kPeriod, 30, rows}, rl::now_ns()));
+      rl::sleep_until_ns(rl::now_ns() + 20 * rl::kMillisecond);
+    }
+  });
+  std::thread onlooker([&] {
+    std::uint64_t at = 0;
+    while (!done) {
+      rl::Look look;
+      house.journal().look.load(look);
+      rl::CycleRecord record;
+      std::array<double, 6> a{};
+      std::array<double, 6> b{};
+      std::array<double, 6> c{};
+      for (; at < house.journal().records.head(); ++at) static_cast<void>(house.journal().records.copy(at, record, a, b, c));
+      static_cast<void>(house.journal().period_error.quantile(0.5));
+      rl::sleep_until_ns(rl::now_ns() + rl::kMillisecond);
+    }
+  });
+  const auto armed = house.arm();
+  CHECK(armed.ok());
+  CHECK(house.wait(20));
+  done = true;
+  producer.join();
+  onlooker.join();
+  CHECK(house.journal().active_cycles.load() == 30);
+  CHECK(house.exit_code() == 0);
+  CHECK(house.still_energised().empty());
+  house.close();
+  for (int id = 1; id <= 6; ++id) CHECK(emulator.registers(id)[40] == 0);
+}
+
+TEST_CASE("late replies are never taken for another register") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  emulator.fault("late", {{"rate", 0.1}, {"ms", 40.0}});
+  int answered = 0;
+  for (int turn = 0; turn < 60; ++turn) {
+    const int id = 1 + turn % 6;
+    const auto regs = emulator.registers(id);
+    const auto model = chain.read_register(static_cast<std::uint8_t>(id), "Model_Number");
+    if (model.ok()) CHECK(model.value() == 777);
+    const auto limit = chain.read_register(static_cast<std::uint8_t>(id), "Max_Torque_Limit");
+    if (limit.ok()) CHECK(limit.value() == regs[16] + 256 * regs[17]);
+    answered += model.ok() && limit.ok() ? 1 : 0;
+  }
+  CHECK(answered > 50);
+}
+
+TEST_CASE("a silent motor costs the others nothing and its neighbours stay fresh") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  emulator.fault("mute", {{"id", 4.0}});
+  for (int turn = 0; turn < 5; ++turn) static_cast<void>(chain.read_now(20 * rl::kMillisecond));
+  int fresh = 0;
+  for (int turn = 0; turn < 20; ++turn) {
+    CHECK(!chain.read_now(20 * rl::kMillisecond));
+    for (const rl::JointState& joint : chain.joints()) fresh += joint.fresh ? 1 : 0;
+  }
+  CHECK(fresh >= 20 * 5 - 3);
+}

@@ -1,0 +1,288 @@
+#include "rl/safety.hpp"
+
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+
+namespace {
+
+using rl::Events;
+using rl::SafetyMachine;
+using rl::State;
+
+constexpr std::int64_t kTick = 20'000'000;
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+Events calm() {
+  Events e;
+  e.torque_on = true;
+  e.stream_fresh = e.near_setpoint = true;
+  return e;
+}
+
+/// A machine and its clock.
+struct Rig {
+  explicit Rig(rl::SafetyConfig config = {}) : machine(config) {}
+  rl::Decision tick(const Events& e) {
+    now += kTick;
+    return machine.step(e, now);
+  }
+  void to_active() {
+    Events e = calm();
+    e.arm_passed = true;
+    tick(e);
+    for (int i = 0; i < 60; ++i) tick(calm());
+  }
+  SafetyMachine machine;
+  std::int64_t now = kSecond;
+};
+
+Rig in(State state) {
+  Rig rig;
+  if (state == State::disarmed) return rig;
+  if (state == State::estop) {
+    rig.to_active();
+    Events e = calm();
+    e.estop = true;
+    rig.tick(e);
+    return rig;
+  }
+  Events e = calm();
+  e.arm_passed = true;
+  rig.tick(e);
+  if (state == State::soft_start) return rig;
+  rig.to_active();
+  e = calm();
+  if (state == State::hold) e.overload_joint = 1;
+  if (state == State::off) {
+    e.overload_joint = 1;
+    rig.tick(e);
+    e = calm();
+    e.release = true;
+  }
+  if (state == State::rest) {  // a source that stayed dead
+    e.heartbeat_age = kSecond;
+    for (int i = 0; i < 510; ++i) rig.tick(e);
+  }
+  if (state == State::fault) e.hang_up = true;
+  if (state != State::active) rig.tick(e);
+  return rig;
+}
+
+}  // namespace
+
+TEST_CASE("every state can be reached") {
+  for (const State s : {State::disarmed, State::soft_start, State::active, State::hold, State::rest,
+                        State::off, State::fault, State::estop}) {
+    CHECK(in(s).machine.state() == s);
+  }
+}
+
+TEST_CASE("the table of transitions, one event at a time") {
+  using S = State;
+  struct Row {
+    const char* event;
+    void (*set)(Events&);
+    S want[8];  // in the order of the states
+  };
+  // disarmed, soft_start, active, hold, rest, off, fault, estop
+  const Row rows[] = {
+      {"nothing",
+       [](Events&) {},
+       {S::disarmed, S::soft_start, S::active, S::hold, S::rest, S::off, S::fault, S::estop}},
+      {"arm",
+       [](Events& e) { e.arm_passed = true; },
+       {S::soft_start, S::soft_start, S::active, S::hold, S::rest, S::soft_start, S::fault, S::estop}},
+      {"heartbeat",
+       [](Events& e) { e.heartbeat_age = 101'000'000; },
+       {S::disarmed, S::hold, S::hold, S::hold, S::rest, S::off, S::fault, S::estop}},
+      {"starved 1 s",
+       [](Events& e) { e.starved_for = kSecond + 1; },
+       {S::disarmed, S::soft_start, S::hold, S::hold, S::rest, S::off, S::fault, S::estop}},
+      {"stale",
+       [](Events& e) { e.stale_joint = 2; },
+       {S::disarmed, S::hold, S::hold, S::hold, S::hold, S::off, S::fault, S::estop}},
+      {"mute",
+       [](Events& e) { e.mute_joint = 2; },
+       {S::disarmed, S::fault, S::fault, S::fault, S::fault, S::off, S::fault, S::estop}},
+      {"hang-up",
+       [](Events& e) { e.hang_up = true; },
+       {S::disarmed, S::fault, S::fault, S::fault, S::fault, S::off, S::fault, S::estop}},
+      {"overload",
+       [](Events& e) { e.overload_joint = 0; },
+       {S::disarmed, S::hold, S::hold, S::hold, S::hold, S::off, S::fault, S::estop}},
+      {"overload 1 s",
+       [](Events& e) {
+         e.overload_joint = 0;
+         e.overload_for = kSecond + 1;
+       },
+       {S::disarmed, S::fault, S::fault, S::fault, S::fault, S::off, S::fault, S::estop}},
+      {"overrun",
+       [](Events& e) { e.overrun = true; },
+       {S::disarmed, S::hold, S::hold, S::hold, S::hold, S::off, S::fault, S::estop}},
+      {"e-stop",
+       [](Events& e) { e.estop = true; },
+       {S::estop, S::estop, S::estop, S::estop, S::estop, S::estop, S::estop, S::estop}},
+      {"reset",
+       [](Events& e) { e.reset = true; },
+       {S::disarmed, S::soft_start, S::active, S::hold, S::rest, S::off, S::disarmed, S::disarmed}},
+      {"release",
+       [](Events& e) { e.release = true; },
+       {S::off, S::soft_start, S::active, S::off, S::off, S::off, S::fault, S::estop}},
+      {"stop",
+       [](Events& e) { e.stop_requests = 1; },
+       {S::off, S::rest, S::rest, S::rest, S::rest, S::off, S::fault, S::estop}},
+      {"two stops",
+       [](Events& e) { e.stop_requests = 2; },
+       {S::off, S::off, S::off, S::off, S::off, S::off, S::fault, S::estop}},
+      {"e-stop beats reset and arm",
+       [](Events& e) { e.estop = e.reset = e.arm_passed = true; },
+       {S::estop, S::estop, S::estop, S::estop, S::estop, S::estop, S::estop, S::estop}},
+  };
+  for (const Row& row : rows) {
+    for (int s = 0; s < rl::kStates; ++s) {
+      Rig rig = in(static_cast<State>(s));
+      Events e = calm();
+      row.set(e);
+      const State got = rig.tick(e).state;
+      if (!CHECK(got == row.want[s])) {
+        std::fprintf(stderr, "  %s in %s gives %s, wanted %s\n", row.event,
+                     rl::to_string(static_cast<State>(s)), rl::to_string(got), rl::to_string(row.want[s]));
+      }
+    }
+  }
+}
+
+TEST_CASE("hold is left by resume with a fresh stream and nothing else") {
+  Rig rig = in(State::hold);
+  for (int i = 0; i < 20; ++i) CHECK(rig.tick(calm()).state == State::hold);
+  Events e = calm();
+  e.resume = true;
+  e.stream_fresh = false;
+  CHECK(rig.tick(e).state == State::hold);
+  CHECK(rig.tick(calm()).state == State::soft_start);
+  CHECK(rig.machine.ramp(rig.now) == 1);  // torque was there: no second ramp
+  CHECK(rig.tick(calm()).state == State::active);
+}
+
+TEST_CASE("a dead source ends in the rest pose after ten seconds") {
+  Rig rig = in(State::active);
+  Events e = calm();
+  e.heartbeat_age = 200'000'000;
+  CHECK(rig.tick(e).state == State::hold);
+  int ticks = 0;
+  while (rig.tick(e).state == State::hold && ticks < 2000) ++ticks;
+  CHECK(rig.machine.state() == State::rest);
+  CHECK(ticks >= 499);
+  CHECK(ticks <= 502);
+}
+
+TEST_CASE("a blocked rest move holds one second and then lets go") {
+  Rig rig = in(State::rest);
+  Events e = calm();
+  e.rest_stuck_for = 1'600'000'000;
+  CHECK(rig.tick(e).state == State::hold);
+  for (int i = 0; i < 49; ++i) CHECK(rig.tick(calm()).state == State::hold);
+  CHECK(rig.tick(calm()).state == State::off);
+}
+
+TEST_CASE("without a rest pose a stop ends in hold with torque and exit code 1") {
+  rl::SafetyConfig config;
+  config.has_rest_pose = false;
+  Rig rig(config);
+  rig.to_active();
+  Events e = calm();
+  e.stop_requests = 1;
+  const rl::Decision d = rig.tick(e);
+  CHECK(d.state == State::hold);
+  CHECK(rig.tick(calm()).ended);
+  CHECK(rig.tick(calm()).exit_code == 1);
+  CHECK(!d.release_now);
+}
+
+TEST_CASE("a duration that is over carries out the stop policy, whichever it is") {
+  for (const auto policy : {rl::StopPolicy::rest, rl::StopPolicy::hold, rl::StopPolicy::off}) {
+    rl::SafetyConfig config;
+    config.stop_policy = policy;
+    Rig rig(config);
+    rig.to_active();
+    Events e = calm();
+    e.duration_over = true;
+    const State got = rig.tick(e).state;
+    if (policy == rl::StopPolicy::rest) CHECK(got == State::rest);
+    if (policy == rl::StopPolicy::hold) CHECK(got == State::hold);
+    if (policy == rl::StopPolicy::off) CHECK(got == State::off);
+  }
+}
+
+TEST_CASE("off waits until the arm is braked and the release done") {
+  Rig rig = in(State::active);
+  Events e = calm();
+  e.at_rest = false;
+  e.stop_requests = 2;
+  CHECK(rig.tick(e).state == State::hold);
+  e.stop_requests = 0;
+  CHECK(rig.tick(e).state == State::hold);
+  e.at_rest = true;
+  const rl::Decision d = rig.tick(e);
+  CHECK(d.state == State::off);
+  CHECK(d.release_now);
+  CHECK(!d.ended);
+  e.released = true;
+  e.torque_on = false;
+  const rl::Decision last = rig.tick(e);
+  CHECK(last.ended);
+  CHECK(last.exit_code == 0);
+}
+
+TEST_CASE("random events never break the invariants") {
+  std::mt19937 random(2026);  // NOLINT(cert-msc51-cpp)
+  const auto one_in = [&random](unsigned n) { return random() % n == 0; };
+  int armed = 0;
+  for (int sequence = 0; sequence < 4000; ++sequence) {
+    Rig rig;
+    bool latched = false;
+    bool torque = false;
+    for (int step = 0; step < 120; ++step) {
+      const State before = rig.machine.state();
+      Events e;
+      e.torque_on = torque;
+      e.arm_passed = one_in(4) && (before == State::disarmed || before == State::off);
+      e.near_setpoint = !one_in(3);
+      e.stream_fresh = !one_in(3);
+      e.at_rest = !one_in(4);
+      e.estop = one_in(60);
+      e.reset = one_in(10);
+      e.resume = one_in(6);
+      e.release = one_in(80);
+      e.stop_requests = one_in(50) ? 1 : 0;
+      e.heartbeat_age = one_in(15) ? kSecond : 0;
+      e.starved_for = one_in(30) ? 2 * kSecond : 0;
+      e.stale_joint = one_in(40) ? 0 : -1;
+      e.mute_joint = one_in(100) ? 0 : -1;
+      e.hang_up = one_in(150);
+      e.overload_joint = one_in(60) ? 3 : -1;
+      e.rest_reached = one_in(5);
+      e.released = one_in(3);
+      rig.now += static_cast<std::int64_t>(random() % 5) * kTick * 5;
+      if (e.arm_passed) torque = true;
+      const rl::Decision d = rig.tick(e);
+      if (d.ended) break;
+      // Latched: only reset leads out, and only to DISARMED.
+      if (latched && !e.reset) CHECK(d.state == State::fault || d.state == State::estop);
+      if (latched && e.reset)
+        CHECK(d.state == before || d.state == State::disarmed || d.state == State::estop);
+      if (before == State::disarmed) {
+        CHECK(d.state == State::disarmed || d.state == State::estop || d.state == State::off ||
+              (d.state == State::soft_start && e.arm_passed));
+      }
+      if (d.state == State::active) CHECK(before == State::active || before == State::soft_start);
+      if (d.state == State::soft_start && before != State::soft_start) ++armed;
+      if (e.estop) CHECK(d.state == State::estop);
+      latched = d.state == State::fault || d.state == State::estop;
+      if (d.state == State::off) torque = false;
+    }
+  }
+  CHECK(armed > 1000);
+}
