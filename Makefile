@@ -18,7 +18,7 @@ lint: .venv/ready
 	$(venv)/ruff check .
 	$(venv)/ruff format --check .
 	$(venv)/mypy
-	$(venv)/lint-imports
+	$(venv)/python tests/guards/lint_imports.py
 	$(venv)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
 
 core-test: .venv/ready

@@ -1,4 +1,5 @@
-/// The packet parser and the reply reader against any bytes: no crash, no hang, the same meaning however they are cut.
+/// The packet parser and the reply reader against any bytes: no crash, no hang, the same meaning however they
+/// are cut.
 #include <algorithm>
 #include <array>
 #include <cstddef>

@@ -1,6 +1,4 @@
 /// The whole core, threads included, on the emulated chain.
-#include "rl/loop_house.hpp"
-
 #include <atomic>
 #include <cmath>
 #include <thread>
@@ -8,6 +6,7 @@
 
 #include "check.hpp"
 #include "emulator.hpp"
+#include "rl/loop_house.hpp"
 
 namespace {
 
@@ -81,7 +80,8 @@ TEST_CASE("a producer, an onlooker and the loop meet without tearing anything") 
       std::array<double, 6> a{};
       std::array<double, 6> b{};
       std::array<double, 6> c{};
-      for (; at < house.journal().records.head(); ++at) static_cast<void>(house.journal().records.copy(at, record, a, b, c));
+      for (; at < house.journal().records.head(); ++at)
+        static_cast<void>(house.journal().records.copy(at, record, a, b, c));
       static_cast<void>(house.journal().period_error.quantile(0.5));
       rl::sleep_until_ns(rl::now_ns() + rl::kMillisecond);
     }

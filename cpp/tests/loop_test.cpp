@@ -145,8 +145,12 @@ Rig* rig_now = nullptr;
   if (void* const p = std::malloc(size)) return p;  // NOLINT(cppcoreguidelines-no-malloc)
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }               // NOLINT(cppcoreguidelines-no-malloc)
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)
+[[gnu::noinline]] void operator delete(void* p) noexcept {
+  std::free(p);
+}  // NOLINT(cppcoreguidelines-no-malloc)
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
+  std::free(p);
+}  // NOLINT(cppcoreguidelines-no-malloc)
 
 TEST_CASE("a session: armed at the measured pose, the asked number of cycles, rest, off, no allocation") {
   auto c = config(rl::SourceKind::chunks);

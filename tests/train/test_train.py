@@ -103,6 +103,12 @@ def test_wrong_requests_are_one_line(words, told, capsys, monkeypatch, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_missing_data_set_is_said_without_torch(tmp_path):
+    code = "import sys; from rl.cli.main import main; c = main(sys.argv[1:]); sys.exit(90 if 'torch' in sys.modules else c)"
+    words = ["train", "--policy", "act", "--dataset", str(tmp_path / "gone")]
+    assert subprocess.run([sys.executable, "-c", code, *words], capture_output=True).returncode == 2
+
+
 def test_a_finished_run_asks_for_more_steps(dataset, tmp_path, capsys):
     assert train("--dataset", dataset, "--steps", 1, "--output_dir", tmp_path / "run") == 0
     assert resume(tmp_path / "run") == 2

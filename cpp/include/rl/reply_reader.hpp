@@ -111,42 +111,50 @@ class ReplyReader {
     return EchoStep::again;
   }
 
+  /// What the bytes behind an echo are: nothing yet, no header, or a header of which id and length are there.
+  enum class Head : std::uint8_t { wait, shift, candidate };
+  [[nodiscard]] static Head head_of(Bytes rest) noexcept {
+    constexpr std::uint8_t kMark = 0xFF;
+    if (rest[0] != kMark) return Head::shift;
+    if (rest.size() < 2) return Head::wait;
+    if (rest[1] != kMark) return Head::shift;
+    if (rest.size() < 3) return Head::wait;
+    if (rest[2] == kMark) return Head::shift;  // FF FF FF: the header starts one later
+    return rest.size() < 4 ? Head::wait : Head::candidate;
+  }
+
+  /// False when more bytes are needed.
+  bool judge_candidate(Bytes rest) noexcept {
+    Reply* const asked = find(rest[2]);
+    if (asked == nullptr || rest[3] != length_ + 2) {
+      reject();
+      return true;
+    }
+    const Parsed parsed = parse_packet(rest);
+    if (parsed.kind == ParseKind::need_more) return false;
+    if (parsed.kind != ParseKind::packet || parsed.packet.error > kLargestStatus) {
+      reject();
+      return true;
+    }
+    if (!asked->arrived) accept(*asked, parsed.packet);
+    head_ += parsed.consumed;
+    return true;
+  }
+
   void scan() noexcept {
     while (head_ < size_) {
       const EchoStep echo = step_echo();
       if (echo == EchoStep::wait) return;
       if (echo == EchoStep::again) continue;
-      const Bytes rest = pending();
-      if (rest[0] != 0xFF) {
+      const Head head = head_of(pending());
+      if (head == Head::wait) return;
+      if (head == Head::shift) {
         ++head_;
-        continue;
+      } else if (!judge_candidate(pending())) {
+        return;
       }
-      if (rest.size() < 2) return;
-      if (rest[1] != 0xFF) {
-        ++head_;
-        continue;
-      }
-      if (rest.size() < 3) return;
-      if (rest[2] == 0xFF) {  // FF FF FF: the header starts one later
-        ++head_;
-        continue;
-      }
-      if (rest.size() < 4) return;
-      Reply* const asked = find(rest[2]);
-      if (asked == nullptr || rest[3] != length_ + 2) {
-        reject();
-        continue;
-      }
-      const Parsed parsed = parse_packet(rest);
-      if (parsed.kind == ParseKind::need_more) return;
-      if (parsed.kind != ParseKind::packet || parsed.packet.error > kLargestStatus) {
-        reject();
-        continue;
-      }
-      if (!asked->arrived) accept(*asked, parsed.packet);
-      head_ += parsed.consumed;
     }
-    if (head_ == size_) head_ = size_ = 0;
+    head_ = size_ = 0;
   }
 
   void reject() noexcept {

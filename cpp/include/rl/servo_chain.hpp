@@ -156,7 +156,8 @@ class ServoChain {
   };
   [[nodiscard]] std::vector<Wanted> wanted(std::size_t joint) const;
   int write_wanted(std::size_t joint, std::span<const Wanted> differing, Trouble& trouble);
-  Request goal_request(std::span<const int> raws, std::uint8_t address, unsigned sign_bit) const noexcept;
+  [[nodiscard]] Request goal_request(std::span<const int> raws, std::uint8_t address,
+                                     unsigned sign_bit) const noexcept;
 
   // the cycle
   void ask(Bytes ids, bool sync, std::int64_t now) noexcept;

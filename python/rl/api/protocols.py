@@ -132,6 +132,14 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Prepares(Protocol):
+    """A policy that fetches something before it is trained from scratch, e.g. a backbone's weights."""
+
+    def prepare(self) -> None:
+        """Errors: MissingPart naming what cannot be had and how to do without."""
+
+
+@runtime_checkable
 class TranslatesWeights(Protocol):
     """A policy whose weights had other names or layouts: called on the stored tensors before the strict load."""
 
@@ -398,6 +406,8 @@ class Environment(Protocol):
 class ProcessorStep(Protocol):
     """Between data and policy; config (JSON) and state (tensors) lie beside the weights."""
 
+    name: str  # registry name, written into the processor file
+    config: Any  # its dataclass
     where: Literal["host", "graph"]  # graph: arrays only, exported with the policy
 
     def features(self, given: Features) -> Features:

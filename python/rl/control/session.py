@@ -21,6 +21,7 @@ from rl.control.loops import JointLoop, shares, translated
 from rl.control.settings import Settings
 
 POLL_S = 0.02
+START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 END_S = 30.0  # longest wait for the stop policy: 8 s of rest move, 10 s of HOLD before it, release
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 HOW_TO_RELEASE = "the torque is still on: hold the arm, then switch its power off, or run again with --stop off"
@@ -73,6 +74,7 @@ class Session:
         self.stopping = False
         self._interrupts = 0
         self._connected = self._joined = False
+        self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
         self._told: list[str] = []
 
@@ -179,6 +181,7 @@ class Session:
                 if state in ("HOLD", "FAULT", "ESTOP") and not self.stopping:
                     self.tell(f"{state}: {look.reason}")
             self._check_end(look)
+            self._check_start(state)
             for sink in self.sinks:
                 sink.poll(self)
             if self.source.poll() and not self.stopping:
@@ -186,6 +189,13 @@ class Session:
             if self.stopping and self._gave_up(state):
                 return
         self._check_end(self.loop.snapshot())
+
+    def _check_start(self, state: str) -> None:
+        """A soft start that never catches its source is a failure, not a wait without end."""
+        now = time.monotonic()
+        self._soft = (self._soft or now) if state == "SOFT_START" else 0.0
+        if self._soft and now - self._soft > START_S:
+            raise RlError(f"the source was not caught within {START_S:g} s", where="soft start", todo="move it slowly")
 
     def _check_end(self, look: Any) -> None:
         """A loop that fell into FAULT or ESTOP by itself is a failure of the session."""

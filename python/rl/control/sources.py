@@ -19,6 +19,7 @@ from rl.api.errors import InputError, RlError
 from rl.api.features import Feature, Features
 from rl.control.cameras import Cameras
 
+TOO_OLD = 5  # chunks in a row that the core refused as too old
 BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
 Chunk = NDArray[np.float32]
 
@@ -176,7 +177,7 @@ class PolicySource:
         self.period, self.execute = round(1e9 / fps), execute
         self.rename, self.task = dict(rename or {}), task  # camera feature -> the policy's name of it
         self.notes: tuple[str, ...] = ()
-        self.inferences = self.late = 0
+        self.inferences = self._too_old = 0
         self.refused: dict[str, int] = {}
         self._latencies: deque[int] = deque(maxlen=32)
         self._threads = Threads()
@@ -242,13 +243,23 @@ class PolicySource:
             chunk = self.infer(self.observe(snapshot.as_snapshot()), at)
             refusal = loop.push_chunk(at, self.period, chunk)
             self.inferences += 1
-            if refusal == "not-finite":
-                raise RlError("the policy gave a number that is none (NaN or infinite)", where="policy")
-            if refusal:
-                self.refused[refusal] = self.refused.get(refusal, 0) + 1
             self._latencies.append(time.monotonic_ns() - begun)
+            self._judge(refusal)
             due = at + max(self.execute * self.period - self.lead(), self.period)
-            self.late += time.monotonic_ns() > due + self.period and self.execute > 1
+
+    def _judge(self, refusal: str) -> None:
+        """A chunk that the core refused is counted; what can only go on like that is an error."""
+        self._too_old = self._too_old + 1 if refusal == "stale" else 0
+        if refusal:
+            self.refused[refusal] = self.refused.get(refusal, 0) + 1
+        if refusal == "not-finite":
+            raise RlError("the policy gave a number that is none (NaN or infinite)", where="policy")
+        if self._too_old >= TOO_OLD:
+            raise RlError(
+                f"an inference takes {self.latency_ms[0]:.0f} ms: its actions are too old when they come (500 ms)",
+                where="policy",
+                todo="free the machine, use a faster device, or a policy with smaller pictures",
+            )
 
 
 class EpisodeSource:

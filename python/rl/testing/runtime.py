@@ -31,20 +31,29 @@ class RuntimeSubject(Subject):
         return self.exporter or partner(self.registry, "exporter", self.spec.graphs)[0]
 
     @cached_property
-    def written(self) -> tuple[Path, dict[str, Sequence[GraphFile]]]:
-        """Every small program, written once by the partner, each into a folder of its name."""
-        exporter = exporter_of(self.registry, self.partner(), {})
-        place, programs = Path(self.held.enter_context(TemporaryDirectory())), toy_programs()
-        return place, {name: written(exporter, one, place / name) for name, one in programs.items()}
+    def place(self) -> Path:
+        return Path(self.held.enter_context(TemporaryDirectory()))
+
+    @cached_property
+    def files(self) -> dict[str, Sequence[GraphFile]]:
+        return {}
+
+    def written(self, name: str) -> tuple[Path, Sequence[GraphFile]]:
+        """One of the small programs, written once by the partner: its folder and the files named."""
+        folder = self.place / name
+        if name not in self.files:
+            exporter = exporter_of(self.registry, self.partner(), {})
+            self.files[name] = written(exporter, toy_programs()[name], folder)
+        return folder, self.files[name]
 
     @contextmanager
     def plain(self) -> Iterator[tuple[Path, list[GraphFile]]]:
         """A folder with the smallest program's graph files."""
-        place, files = self.written
+        source, files = self.written("plain")
         with TemporaryDirectory() as copied:
             folder = Path(copied) / "graphs"
-            shutil.copytree(place / "plain", folder)
-            yield folder, list(files["plain"])
+            shutil.copytree(source, folder)
+            yield folder, list(files)
 
     def open(self, folder: Path, files: Sequence[GraphFile]) -> Any:
         return opened(self.registry, self.name, self.options, folder, files)
@@ -57,13 +66,15 @@ class RuntimeSubject(Subject):
 
 @rule("runs each kind of program within tolerance, also after its folder was moved", gate=True)
 def has_parity(subject: RuntimeSubject) -> None:
-    place, files = subject.written
     with TemporaryDirectory() as elsewhere:
         for name, program in toy_programs().items():
+            folder, files = subject.written(name)
             moved = Path(elsewhere) / name
-            shutil.copytree(place / name, moved)
-            with subject.open(moved, files[name]) as running:
+            shutil.copytree(folder, moved)
+            folder.rename(folder.with_name(f"{name}.gone"))
+            with subject.open(moved, files) as running:
                 compare(f"program '{name}'", program, running, subject.tolerance)
+            folder.with_name(f"{name}.gone").rename(folder)
 
 
 @rule("a graph file that is missing or damaged is refused by name")

@@ -17,6 +17,12 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
     `run`: an opened run to continue; None makes a new one. Errors: InputError before anything is written; NotFinite
     when a loss is no number, with every earlier checkpoint untouched; KeyboardInterrupt after a checkpoint is saved.
     """
+    from rl.train.task import build_policy, open_task
+
+    if config.policy is None:
+        raise InputError("no policy is chosen", where="rl train", todo="add --policy NAME; `rl plugins` lists them")
+    task = open_task(config)  # before torch is imported: what is wrong with the request is said at once
+
     from rl.data import Batches, WindowView
     from rl.process.pipeline import build_processing
     from rl.train.devices import Device
@@ -25,13 +31,9 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
     from rl.train.optimizers import OptimizerFactory
     from rl.train.randomness import seed_everything
     from rl.train.schedules import build_schedule
-    from rl.train.task import build_policy, open_task
 
-    if config.policy is None:
-        raise InputError("no policy is chosen", where="rl train", todo="add --policy NAME; `rl plugins` lists them")
     seed_everything(config.seed, config.cudnn_deterministic)
     device = Device(config.device, config.precision)
-    task = open_task(config)
     policy = build_policy(config.policy, task.inputs, task.outputs).to(device.device)
     recipe, windows = policy.recipe(), policy.windows()
     processing = build_processing(

@@ -174,11 +174,13 @@ def _in_units(features: Features, units: tuple[str, ...]) -> dict[str, Feature]:
 
 def build_policy(selected: Selected, inputs: Features, outputs: Features) -> Any:
     """The policy that the options name, with fresh weights, or those of `--policy.path`."""
+    from rl.api.protocols import Prepares
     from rl.registry import registry
 
     if selected.path is None:
         policy = registry().implementation("policy", selected.name)(selected.config, inputs, outputs)
-        policy.prepare()
+        if isinstance(policy, Prepares):
+            policy.prepare()
         return policy
     from rl.nn import checkpoint
 
