@@ -17,8 +17,8 @@ test: .venv/ready lint core-test
 lint: .venv/ready
 	$(venv)/ruff check .
 	$(venv)/ruff format --check .
-	$(venv)/mypy
-	$(venv)/python tests/guards/lint_imports.py
+	$(venv)/python tests/guards/assembled.py mypy
+	$(venv)/python tests/guards/assembled.py lint-imports
 	$(venv)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
 
 core-test: .venv/ready

@@ -84,13 +84,14 @@ class ACTConfig:
         ensembling = self.temporal_ensemble_coeff is not None
         if self.n_action_steps is None:
             object.__setattr__(self, "n_action_steps", 1 if ensembling else self.chunk_size)
-        if ensembling and self.n_action_steps != 1:
+        used = self.n_action_steps or 1
+        if ensembling and used != 1:
             raise _conflict(
                 f"n_action_steps {self.n_action_steps} does not go with "
                 f"temporal_ensemble_coeff {self.temporal_ensemble_coeff}, which predicts at every step",
                 "use --policy.n_action_steps 1",
             )
-        if self.n_action_steps > self.chunk_size:
+        if used > self.chunk_size:
             raise _conflict(
                 f"n_action_steps {self.n_action_steps} is more than chunk_size {self.chunk_size}",
                 f"use --policy.n_action_steps {self.chunk_size} or less",

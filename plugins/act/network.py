@@ -66,7 +66,7 @@ class _Block(nn.Module):
         self.linear1 = nn.Linear(width, config.dim_feedforward)
         self.linear2 = nn.Linear(config.dim_feedforward, width)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.activation: Callable[[Tensor], Tensor] = {"relu": F.relu, "gelu": F.gelu}[config.feedforward_activation]
+        self.activation: Callable[[Tensor], Tensor] = F.relu if config.feedforward_activation == "relu" else F.gelu
         self.rate = config.dropout
 
     def feed(self, x: Tensor) -> Tensor:

@@ -53,7 +53,9 @@ def test_a_camera_that_is_missing_or_of_another_size_is_named():
 def test_a_camera_may_be_renamed():
     rename = fit.full_names({"wrist": "front"})
     assert misfits(wanted(cameras=[picture()]), [picture("wrist")], rename) == []
-    assert fit.missing_cameras(wanted(cameras=[picture()]), {"observation.images.wrist": picture("wrist")}, rename) == []
+    assert (
+        fit.missing_cameras(wanted(cameras=[picture()]), {"observation.images.wrist": picture("wrist")}, rename) == []
+    )
 
 
 def test_an_input_that_no_robot_gives_is_named():

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_an_absent_port_a_busy_port_and_a_file_say_so(arm: _core.Emulator, bus: 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every port: needs an ordinary user")
 def test_a_forbidden_port_names_the_group(arm: _core.Emulator) -> None:
-    os.chmod(arm.port, 0)
+    Path(arm.port).chmod(0)
     error = error_of(_core.ServoBus(arm.port, "sts3215", arm.calibration()).open)
     assert error.code == "permission"
     assert "usermod -aG" in str(error)

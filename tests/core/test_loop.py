@@ -237,7 +237,12 @@ def test_a_busy_python_thread_does_not_disturb_the_rate(arm: _core.Emulator) -> 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"rate_hz": 5.0}, "rate"), ({"merge": "glue"}, "merge"), ({"source": "dream"}, "source"), ({"rest_pose": [0.0]}, "rest")],
+    [
+        ({"rate_hz": 5.0}, "rate"),
+        ({"merge": "glue"}, "merge"),
+        ({"source": "dream"}, "source"),
+        ({"rest_pose": [0.0]}, "rest"),
+    ],
 )
 def test_wrong_settings_are_refused_before_anything_moves(arm: _core.Emulator, changed: Any, said: str) -> None:
     config = _core.LoopConfig()

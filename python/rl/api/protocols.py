@@ -404,10 +404,11 @@ class Environment(Protocol):
 
 
 class ProcessorStep(Protocol):
-    """Between data and policy; config (JSON) and state (tensors) lie beside the weights."""
+    """Between data and policy; config (JSON) and state (tensors) lie beside the weights.
 
-    name: str  # registry name, written into the processor file
-    config: Any  # its dataclass
+    A step that is saved with a policy also has `name`, under which the registry finds it, and `config`, its dataclass.
+    """
+
     where: Literal["host", "graph"]  # graph: arrays only, exported with the policy
 
     def features(self, given: Features) -> Features:

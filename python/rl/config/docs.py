@@ -1,5 +1,6 @@
 """Field documentation: the sentence, unit and bounds that help, checks and completion are made from."""
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,10 @@ class Doc:
     def misfit(self, value: Any) -> str:
         """Why `value` is out of bounds, or ''."""
         bounds = (
-            (self.ge, "at least", lambda v, b: v >= b),
-            (self.gt, "more than", lambda v, b: v > b),
-            (self.le, "at most", lambda v, b: v <= b),
-            (self.lt, "less than", lambda v, b: v < b),
+            (self.ge, "at least", operator.ge),
+            (self.gt, "more than", operator.gt),
+            (self.le, "at most", operator.le),
+            (self.lt, "less than", operator.lt),
         )
         values = value if isinstance(value, (tuple, list)) else (value,)
         for one in values:

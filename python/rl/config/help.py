@@ -75,11 +75,12 @@ def _sections(
         own.append((full, item))
         places = [full] if item.choice else []
         element = mapping_value(item.type)
-        if element is not None and split(element)[2] is not None:
+        choice = item.choice if element is None else split(element)[2]
+        if element is not None and choice is not None:
             places = [p for p in picked if p.startswith(f"{full}.")]
         for place in places:
-            if place in picked:
-                kind = item.choice.kind if item.choice else split(element)[2].kind
+            if place in picked and choice is not None:
+                kind = choice.kind
                 plugin = chooser.config_class(kind, picked[place])
                 below += [
                     (f"{title} ({kind} {chooser.canonical(kind, picked[place])})" if title == place else title, rows)

@@ -135,13 +135,13 @@ class DemoConfig:
         str, doc("folder of everything that the demo makes; a new one beside it when it is there")
     ] = "outputs/demo"
     teleop_time: Annotated[float, doc("teleoperation before the recording", unit="s", gt=0)] = 3.0
-    episodes: Annotated[int, doc("episodes to record", ge=2)] = 5
+    episodes: Annotated[int, doc("episodes to record", ge=2)] = 4
     episode_time: Annotated[float, doc("time of an episode", unit="s", gt=0)] = 8.0
     fps: Annotated[float, doc("rows a second", unit="Hz", ge=10, le=50)] = 25.0
     camera_size: Annotated[tuple[int, int], doc("height,width of the drawn picture", unit="pixels", ge=32)] = (64, 64)
     policy: Annotated[str, doc("the policy to train")] = "act"
     policy_options: Annotated[dict[str, str], doc("its options")] = field(default_factory=dict)
-    steps: Annotated[int, doc("optimiser steps", unit="steps", ge=1)] = 300
-    batch_size: Annotated[int, doc("samples a step", ge=1)] = 16
+    steps: Annotated[int, doc("optimiser steps", unit="steps", ge=1)] = 240
+    batch_size: Annotated[int, doc("samples a step", ge=1)] = 8
     deploy_time: Annotated[float, doc("time that the policy moves the arm", unit="s", gt=0)] = 9.0
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0

@@ -44,8 +44,8 @@ class OptimizerFactory:
             place = next((i for i, g in enumerate(self.recipe.groups, 1) if _fits(name, g.params)), 0)
             groups[place]["params"].append(param)
         filled = [g for g in groups if g["params"]]
-        for group in filled:
-            group["initial_lr"] = group["lr"]
+        for options in filled:
+            options["initial_lr"] = options["lr"]
         return CLASSES[self.name](filled, **self._extras())
 
     def _extras(self) -> dict[str, Any]:
