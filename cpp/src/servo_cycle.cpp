@@ -8,8 +8,7 @@ namespace {
 
 constexpr std::size_t kPositionBytes = 2;
 constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
-constexpr std::int64_t kPatience = 4 * kMillisecond;  // for a line that has said nothing at all yet
-constexpr std::uint8_t kSilentAfter = 3;              // misses in a row: asked singly from then on
+constexpr std::uint8_t kSilentAfter = 3;  // misses in a row: asked singly from then on
 
 }  // namespace
 
@@ -48,7 +47,6 @@ IoStatus ServoChain::write_torque_limits(double part) noexcept {
 void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept {
   budget_end_ = budget_end;
   active_ = false;
-  asked_all_again_ = false;
   queue_size_ = queue_next_ = first_tries_ = 0;
   std::array<std::uint8_t, kMostIds> together{};
   std::size_t count = 0;
@@ -61,11 +59,13 @@ void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept
       together[count++] = ids_[i];
     }
   }
-  // Of the silent ones a single one in a cycle: they cost the others nothing.
+  // The silent ones come after the others and only as far as the budget goes: they cost the others nothing.
+  // Another one begins in each cycle.
   if (silent > 0) {
-    std::size_t turn = silent_turn_++ % silent;
-    for (std::size_t i = 0; i < size(); ++i) {
-      if (misses_[i] >= kSilentAfter && turn-- == 0) queue_[queue_size_++] = ids_[i];
+    const std::size_t turn = silent_turn_++ % size();
+    for (std::size_t k = 0; k < size(); ++k) {
+      const std::size_t i = (turn + k) % size();
+      if (misses_[i] >= kSilentAfter) queue_[queue_size_++] = ids_[i];
     }
   }
   if (model_->sync_read) {
@@ -82,13 +82,7 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   active_ = false;
   if (lost_) return;
   const std::size_t length = free_length(ids, kPositionBytes, now);
-  if (length == 0) {  // every length could be answered by a late reply: missed in this cycle
-    for (const std::uint8_t id : ids) {
-      std::uint8_t& misses = misses_[joint_of(id)];
-      if (misses < kSilentAfter) ++misses;
-    }
-    return;
-  }
+  if (length == 0) return;  // every length could be answered by a late reply: missed in this cycle
   const auto bytes = static_cast<std::uint8_t>(length);
   const Request request = sync ? encode_sync_read(at::kPresentPosition, bytes, ids)
                                : encode_read(ids[0], at::kPresentPosition, bytes);
@@ -96,7 +90,6 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   const std::int64_t answer = wire_time(request.size() + ids.size() * (length + 6)) +
                               static_cast<std::int64_t>(ids.size()) * kMotorDelay + allowance_;
   request_end_ = std::min(now + answer, budget_end_);
-  extended_ = false;
   active_ = true;
 }
 
@@ -130,10 +123,9 @@ void ServoChain::pump(std::int64_t now) noexcept {
 
 void ServoChain::expire(std::int64_t now) noexcept {
   if (!active_ || now < request_end_) return;
-  if (reader_.arrived() == 0 && !extended_ && now < budget_end_) {
+  if (nobody_answered() && now < budget_end_) {
     // Silence of everybody is rather a late adapter than six lost replies: a second request would not help.
-    request_end_ = std::min(now + kPatience, budget_end_);
-    extended_ = true;
+    request_end_ = budget_end_;
     return;
   }
   active_ = false;
@@ -141,15 +133,22 @@ void ServoChain::expire(std::int64_t now) noexcept {
   next(now);
 }
 
+/// Of several asked together: then it says nothing about a single motor.
+bool ServoChain::nobody_answered() const noexcept {
+  return reader_.replies().size() > 1 && reader_.arrived() == 0;
+}
+
 /// The request is over: lengths that may still come late are barred, the missing ids are asked once more,
-/// singly.
+/// singly. When nobody answered, they are neither asked again (each request bars another length) nor counted
+/// as silent.
 void ServoChain::settle(std::int64_t now) noexcept {
   const bool was_single = reader_.replies().size() == 1;
+  const bool line_silent = nobody_answered();
   for (const Reply& reply : reader_.replies()) {
     if (reply.arrived) continue;
     bar(reply.id, reader_.length(), now);
     const std::size_t joint = joint_of(reply.id);
-    if (joint >= size()) continue;
+    if (joint >= size() || line_silent) continue;
     const bool first_try = !was_single || queue_next_ <= first_tries_;
     if (first_try && misses_[joint] < kSilentAfter) {
       ++misses_[joint];

@@ -130,3 +130,17 @@ TEST_CASE("a silent motor costs the others nothing and its neighbours stay fresh
   }
   CHECK(fresh >= 20 * 5 - 3);
 }
+
+TEST_CASE("a stall of the adapter is over when it is over") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  for (int stall = 0; stall < 5; ++stall) {
+    emulator.fault("stall", {{"ms", 75.0}});
+    for (int turn = 0; turn < 5; ++turn) static_cast<void>(chain.read_now(20 * rl::kMillisecond));
+    bool all = false;
+    for (int turn = 0; turn < 3 && !all; ++turn) all = chain.read_now(20 * rl::kMillisecond);
+    CHECK(all);
+    rl::sleep_until_ns(rl::now_ns() + 300 * rl::kMillisecond);
+  }
+}

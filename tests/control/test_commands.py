@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,14 +131,15 @@ def test_ctrl_c_keeps_saved_episodes_and_says_so(tmp_path):
         text=True,
     )
     seen = []
-    for line in child.stdout:
-        seen.append(line)
-        if "saved episode 1" in line:
-            child.send_signal(signal.SIGINT)
-            break
-    begun = time.monotonic()
-    seen += child.stdout.read().splitlines(keepends=True)
-    assert child.wait(timeout=30) == 130
+    with child, child.stdout as lines:
+        for line in lines:
+            seen.append(line)
+            if "saved episode 1" in line:
+                child.send_signal(signal.SIGINT)
+                break
+        begun = time.monotonic()
+        seen += lines.read().splitlines(keepends=True)
+        assert child.wait(timeout=30) == 130
     assert time.monotonic() - begun < 25
     text = "".join(seen)
     assert "Traceback" not in text
@@ -180,13 +182,8 @@ def test_the_demos_file_fits_its_command():
 
     config = resolve(SPEC, [], registry()).config
     assert config.policy_options["chunk_size"] == "25"
-    assert list(stages(config, __import__("pathlib").Path("x"))) == [
-        "teleoperate",
-        "record",
-        "train",
-        "export",
-        "deploy",
-    ]
+    names = list(stages(config, Path("x")))
+    assert names == ["teleoperate", "record", "train", "export", "deploy"]
 
 
 def test_lerobots_words_for_teleoperation_mean_the_same():

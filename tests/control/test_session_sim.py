@@ -145,6 +145,46 @@ def test_a_slow_policy_is_asked_early_enough():
     assert outcome.reports["core"]["starved"] == 0
 
 
+def test_on_hardware_actions_that_come_too_late_end_the_session_with_the_latency():
+    robot = arm()
+
+    def slow(state):
+        time.sleep(0.6)
+        return state
+
+    source = policy(robot, act=slow, rows=50)
+    with pytest.raises(RlError, match="an inference takes 6"), session(robot, source, duration=0) as running:
+        running.run()
+
+
+def test_an_emulated_arm_waits_for_a_slow_policy():
+    robot = arm()
+
+    def slow(state):
+        time.sleep(0.6)
+        return state
+
+    source = policy(robot, act=slow, rows=50, execute=40)
+    source.patient = True
+    with session(robot, source, duration=1.5) as running:
+        assert running.run().exit_code == 0
+    assert not source.refused
+
+
+def test_a_leader_that_falls_silent_is_followed_again_when_it_speaks():
+    robot, hand = arm(), leader()
+    with session(robot, LeaderSource(hand), duration=0) as running:
+        running.connect()
+        running.join()
+        threading.Timer(1.0, lambda: hand.emulator.fault("stall", ms=400)).start()
+        threading.Timer(3.5, running.request_stop).start()
+        outcome = running.run()
+    states = names(outcome.reports["core"])
+    assert "HOLD" in states
+    assert "ACTIVE" in states[states.index("HOLD") :]
+    assert outcome.exit_code == 0
+
+
 def test_an_episode_is_approached_slowly_then_played_at_its_rate():
     robot = arm()
     robot_pose = np.array([20, 0, 0, 0, 0, 50], np.float32)
@@ -163,21 +203,34 @@ def test_an_episode_is_approached_slowly_then_played_at_its_rate():
     assert np.abs(records["goal"][moving, 0] - lag)[10:].max() < 0.5
 
 
-def test_ctrl_c_ends_by_the_stop_policy_with_exit_code_130():
+@pytest.fixture
+def interruptible():
+    """A signal that comes when the session has ended already ends no test run."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    time.sleep(0.3)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_by_the_stop_policy_with_exit_code_130(interruptible):
     robot = arm()
-    threading.Timer(1.2, lambda: signal.raise_signal(signal.SIGINT)).start()
     with session(robot, LeaderSource(leader()), duration=0) as running:
+        running.connect()
+        running.join()
+        threading.Timer(1.2, lambda: signal.raise_signal(signal.SIGINT)).start()
         outcome = running.run()
     assert outcome.exit_code == 130
     assert names(outcome.reports["core"])[-1] == "OFF"
     assert "REST" in names(outcome.reports["core"])
 
 
-def test_ctrl_c_twice_releases_at_once():
+def test_ctrl_c_twice_releases_at_once(interruptible):
     robot = arm()
-    for delay in (1.0, 1.2):
-        threading.Timer(delay, lambda: signal.raise_signal(signal.SIGINT)).start()
     with session(robot, LeaderSource(leader()), duration=0) as running:
+        running.connect()
+        running.join()
+        for delay in (1.0, 1.2):
+            threading.Timer(delay, lambda: signal.raise_signal(signal.SIGINT)).start()
         begun = time.monotonic()
         outcome = running.run()
     assert outcome.exit_code == 130
@@ -296,9 +349,9 @@ def test_a_policy_moves_a_vendor_arm():
 def test_a_vendor_library_that_breaks_ends_the_session_with_its_message():
     robot = VendorArm()
     robot.breaks_after = 20
-    with session(robot, LeaderSource(Fixed(robot.action, lambda: [1, 1])), duration=0) as running:
-        with pytest.raises(RlError, match="lost the arm"):
-            running.run()
+    source = LeaderSource(Fixed(robot.action, lambda: [1, 1]))
+    with pytest.raises(RlError, match="lost the arm"), session(robot, source, duration=0) as running:
+        running.run()
     assert robot.stops
 
 

@@ -43,6 +43,8 @@ def bus_of(emulator: _core.Emulator, energise: bool = True) -> _core.ServoBus:
 def loop_of(arm: _core.Emulator, leader: _core.Emulator | None = None, **changed: Any) -> _core.ControlLoop:
     config = _core.LoopConfig()
     config.soft_start_s, config.rest_pose = 0.3, arm.rest_pose()
+    if config.source == "chunks" and "heartbeat_timeout_s" not in changed:
+        config.heartbeat_timeout_s = 1.0  # the feeding thread of a test shares a loaded machine
     for name, value in changed.items():
         setattr(config, name, value)
     leaders = [] if leader is None else [(slice(0, 6), bus_of(leader, energise=False))]
@@ -85,15 +87,19 @@ def test_a_session_runs_its_cycles_and_ends_without_torque(arm: _core.Emulator) 
 
 
 def test_the_goals_on_the_wire_keep_the_limits(arm: _core.Emulator) -> None:
-    loop = loop_of(arm, duration_s=1.0)
+    loop = loop_of(arm, duration_s=1.0, heartbeat_timeout_s=2.0)
     loop.arm()
-    while not loop.wait(0.03):
-        chunk = np.random.default_rng(0).uniform(-400, 400, (20, 6)).astype(np.float32)
-        loop.push_chunk(_core.monotonic_ns(), PERIOD, chunk)
+    pose = np.tile(loop.snapshot().values, (20, 1))
+    wild = np.random.default_rng(0).uniform(-400, 400, (20, 6))
+    until = _core.monotonic_ns() + 20_000_000_000
+    while not loop.wait(0.03) and _core.monotonic_ns() < until:
+        chunk = wild if loop.snapshot().state == "ACTIVE" else pose
+        loop.push_chunk(_core.monotonic_ns(), PERIOD, chunk.astype(np.float32))
     records = loop.records(-1, 100_000)
     loop.close()
     goal = records["goal"][records["wrote"] > 0]
     assert len(goal) > 50
+    assert (records["state"] == 2).sum() == 50
     assert np.isfinite(goal).all()
     assert (np.abs(goal[:, :5]) <= 110 + 1e-6).all()
     assert (np.abs(np.diff(goal[:, :5], axis=0)) <= 240 * 0.02 + 1e-6).all()
@@ -260,14 +266,15 @@ def test_two_drives_make_one_arm() -> None:
     config = _core.LoopConfig()
     config.source, config.soft_start_s = "setpoints", 0.3
     config.rest_pose = np.concatenate([left.rest_pose(), right.rest_pose()])
-    config.duration_s = 0.5
+    config.duration_s, config.heartbeat_timeout_s = 0.5, 1.0
     drives = [(slice(0, 6), bus_of(left)), (slice(6, 12), bus_of(right))]
     loop = _core.ControlLoop(drives, both, config)
     loop.start()
     loop.arm()
     pose = loop.snapshot().values
     assert pose.shape == (12,)
-    while not loop.wait(0.02):
+    until = _core.monotonic_ns() + 20_000_000_000
+    while not loop.wait(0.02) and _core.monotonic_ns() < until:
         loop.push_setpoint(pose + 2, _core.monotonic_ns())
     assert loop.report()["active_cycles"] == 25
     assert loop.report()["exit_code"] == 0

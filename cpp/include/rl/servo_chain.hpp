@@ -161,6 +161,7 @@ class ServoChain {
 
   // the cycle
   void ask(Bytes ids, bool sync, std::int64_t now) noexcept;
+  [[nodiscard]] bool nobody_answered() const noexcept;
   void settle(std::int64_t now) noexcept;
   void next(std::int64_t now) noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
@@ -182,13 +183,11 @@ class ServoChain {
   bool active_ = false;
   std::int64_t request_end_ = 0;
   std::int64_t budget_end_ = 0;
-  bool extended_ = false;
-  bool asked_all_again_ = false;
   std::array<std::uint8_t, kMostIds> queue_{};  ///< ids to be asked singly in this cycle
   std::size_t queue_size_ = 0;
   std::size_t queue_next_ = 0;
   std::size_t first_tries_ = 0;  ///< of the queue: asked for the first time in this cycle
-  std::size_t silent_turn_ = 0;  ///< which of the silent motors is asked in this cycle
+  std::size_t silent_turn_ = 0;  ///< where this cycle begins among them
 };
 
 }  // namespace rl

@@ -154,6 +154,7 @@ def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, con
         execute=min(config.execute or actor.execute, actor.bundle.chunk),
         rename=fit.full_names(config.rename),
         task=config.task,
+        patient=bool(getattr(session.robot, "simulated", False)),
     )
     session.source = source
     actor.reset()
@@ -169,6 +170,8 @@ def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, con
     median, worst = source.latency_ms
     extra = [("inferences", str(source.inferences)), ("inference p50 / max", f"{median:.1f} / {worst:.1f} ms")]
     extra += [("chunks refused", ", ".join(f"{k} {v}" for k, v in source.refused.items()))] if source.refused else []
+    if median > 500:
+        print(f"warning: an inference takes {median:.0f} ms; hardware refuses actions that come after 500 ms")
     print_outcome(outcome, extra)
     return outcome.exit_code
 

@@ -184,8 +184,9 @@ class Recorder:
 
     def end(self, session: Session) -> None:
         self._keys.close()
-        if self._saving is not None:
-            self._saving.join()
+        saving = self._saving
+        if saving is not None:
+            saving.join()
         if self._take is not None:
             self._discard("interrupted")
         if self._failure is not None:

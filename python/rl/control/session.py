@@ -22,6 +22,8 @@ from rl.control.settings import Settings
 
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
+HOLD_S = 10.0  # longest HOLD that may be left again
+RESUME_S = 0.5  # between two requests to go on
 END_S = 30.0  # longest wait for the stop policy: 8 s of rest move, 10 s of HOLD before it, release
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 HOW_TO_RELEASE = "the torque is still on: hold the arm, then switch its power off, or run again with --stop off"
@@ -74,6 +76,7 @@ class Session:
         self.stopping = False
         self._interrupts = 0
         self._connected = self._joined = False
+        self._held = self._asked = 0.0  # since when HOLD lasts; when going on was last asked for
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
         self._told: list[str] = []
@@ -182,6 +185,7 @@ class Session:
                     self.tell(f"{state}: {look.reason}")
             self._check_end(look)
             self._check_start(state)
+            self._check_hold(look)
             for sink in self.sinks:
                 sink.poll(self)
             if self.source.poll() and not self.stopping:
@@ -196,6 +200,24 @@ class Session:
         self._soft = (self._soft or now) if state == "SOFT_START" else 0.0
         if self._soft and now - self._soft > START_S:
             raise RlError(f"the source was not caught within {START_S:g} s", where="soft start", todo="move it slowly")
+
+    def _check_hold(self, look: Any) -> None:
+        """HOLD is left by a fresh source: a person who leads (or an emulated arm) goes on, at the speed of approaches.
+
+        A policy or a recording on hardware does not go on by itself: what stopped it wants to be looked at.
+        """
+        now = time.monotonic()
+        if look.state != "HOLD" or self.stopping:
+            self._held = 0.0
+            return
+        self._held = self._held or now
+        again = self.source.led or getattr(self.robot, "simulated", False)
+        if now - self._held > (HOLD_S if again else HOLD_S / 10):
+            raise RlError(look.reason or "held", where="hold")
+        if again and now - self._asked > RESUME_S:
+            self._asked = now
+            assert self.loop is not None
+            self.loop.resume()
 
     def _check_end(self, look: Any) -> None:
         """A loop that fell into FAULT or ESTOP by itself is a failure of the session."""

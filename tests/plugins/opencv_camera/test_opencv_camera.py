@@ -64,10 +64,14 @@ def test_a_rotated_picture_has_its_new_size(video, rotation, place):
 
 def test_a_video_that_is_over_is_an_error_not_its_last_picture(video):
     camera = opened(video, fps=200)
-    with pytest.raises(RlError, match="over"):
+
+    def watch():
         for _ in range(300):
             camera.latest()
             time.sleep(0.01)
+
+    with pytest.raises(RlError, match="over"):
+        watch()
     camera.close()
 
 

@@ -8,7 +8,7 @@ from rl.api import InputError
 from rl.plugins.so101 import JOINTS, calibration
 
 
-@pytest.fixture()
+@pytest.fixture
 def good():
     return {name: calibration.Joint(i + 1, 0, -10 * i, 700, 3300) for i, name in enumerate(JOINTS)}
 
@@ -60,7 +60,7 @@ def test_a_file_of_an_older_version_is_found_too(tmp_path, good, monkeypatch):
 
 
 def test_a_missing_file_is_named_with_its_path(tmp_path):
-    with pytest.raises(InputError, match="arm.json.*calibrate"):
+    with pytest.raises(InputError, match=r"arm\.json.*calibrate"):
         calibration.find("robots", "arm", str(tmp_path), "robot")
 
 
