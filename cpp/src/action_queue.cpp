@@ -206,7 +206,7 @@ void ActionQueue::merge_blending(const ChunkView& chunk, std::size_t first, std:
   const std::int64_t chunk_end = due(chunk, last_row(chunk));
   const bool old_left = now_.end > now_.begin && covers(now);
   std::size_t k = first;
-  std::size_t old_end = now_.end;
+  const std::size_t old_end = now_.end;
   if (!old_left) {  // nothing of the old plan reaches the present: only its future counts
     const std::size_t i = last_before(now);
     now_.begin = i == kNone ? now_.begin : i + 1;

@@ -158,29 +158,26 @@ LoopHouse::LoopHouse(const HouseConfig& config, std::vector<BusPart> drives, std
   journal_.first_goal = &bus_.first_goal_word();
 }
 
+Result<> LoopHouse::first_look(const BusPart& part) {
+  const std::lock_guard lock(part.bus->mutex);
+  ServoChain& chain = part.bus->chain;
+  if (part.bus->driven) return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
+  if (!chain.is_open()) return Error{ErrorCode::usage, chain.config().port + " is not open"};
+  bool heard = false;
+  for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn) heard = chain.read_now(100 * kMillisecond);
+  if (chain.lost()) return chain.tell({TroubleKind::lost, 0, 0, 0, {}});
+  const std::span<const JointState> joints = chain.joints();
+  const auto silent =
+      std::find_if(joints.begin(), joints.end(), [](const JointState& j) { return j.captured == 0; });
+  if (silent == joints.end()) return Done{};
+  return chain.tell({TroubleKind::silent, static_cast<int>(silent - joints.begin()), 0, 0, {}});
+}
+
 Result<> LoopHouse::start() {
   if (started()) return Error{ErrorCode::usage, "loop: already started"};
   for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
     for (const BusPart& part : *parts) {
-      const std::lock_guard lock(part.bus->mutex);
-      ServoChain& chain = part.bus->chain;
-      if (part.bus->driven)
-        return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
-      if (!chain.is_open()) return Error{ErrorCode::usage, chain.config().port + " is not open"};
-      bool heard = false;
-      for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn)
-        heard = chain.read_now(100 * kMillisecond);
-      if (heard) continue;
-      const std::span<const JointState> joints = chain.joints();
-      const auto silent =
-          std::find_if(joints.begin(), joints.end(), [](const JointState& j) { return j.captured == 0; });
-      if (chain.lost() || silent != joints.end()) {
-        return chain.tell({chain.lost() ? TroubleKind::lost : TroubleKind::silent,
-                           static_cast<int>(silent - joints.begin()),
-                           0,
-                           0,
-                           {}});
-      }
+      if (auto seen = first_look(part); !seen.ok()) return seen;
     }
   }
   for (const BusPart& part : bus_.leaders()) {  // a leader is moved by hand: never under torque

@@ -99,7 +99,7 @@ void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t no
 }
 
 void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept {
-  int requests = events.stop_requests;
+  const int requests = events.stop_requests;
   const bool by_duration = events.duration_over && !stop_pending_ && requests == 0;
   if (by_duration) {
     stop_pending_ = true;

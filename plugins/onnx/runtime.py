@@ -67,6 +67,8 @@ def require_inside(path: Path) -> None:
 
     Looks for the `location` entries of external data in the file's bytes; the onnx package is not needed for it.
     """
+    if not path.is_file():
+        raise InputError("is not there", where=str(path))
     if not path.stat().st_size:
         raise InputError("is empty", where=str(path))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -47,6 +47,11 @@ class So101:
         return self._arm.simulated
 
     @property
+    def robot_type(self) -> str:
+        """What data sets call this arm: LeRobot's name."""
+        return "so101_follower"
+
+    @property
     def emulator(self) -> Any:
         """The emulated arm of port sim, None otherwise or before `connect`."""
         return self._arm.emulator

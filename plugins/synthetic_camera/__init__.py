@@ -13,5 +13,6 @@ def rl_cameras() -> list[CameraSpec]:
             summary="a drawn, moving scene; no hardware",
             target="rl.plugins.synthetic_camera.camera:SyntheticCamera",
             config="rl.plugins.synthetic_camera.config:SyntheticCameraConfig",
+            drawn=True,
         )
     ]

@@ -33,7 +33,8 @@ class ParseKind:
 def parse_packet(data: bytes) -> tuple[ParseKind, int]: ...
 def encode_request(instruction: str, **fields: Any) -> bytes:
     """instruction: ping | read | write | reg_write | action | sync_read | sync_write | reboot | recovery.
-    fields as in the golden frames (id, address, data, ids, count, protocol=0|1)."""
+    fields as in the golden frames (id, address, data, ids, count, protocol=0|1). data: bytes, or for sync_write a list
+    of bytes; instead of it value or values with size (1 or 2) become words in the protocol's byte order."""
 
 def decode_stream(rx: bytes, tx: bytes, expect: dict[str, Any], pieces: Sequence[int] = ()) -> dict[str, Any]:
     """What one request's reply stream means, fed whole or in `pieces` (byte counts): the rule set of the bus reader.
@@ -96,16 +97,28 @@ class TemporalEnsembler:
         """chunk (T, A); returns the action (A,) of this step."""
 
 def merge_aggregate(
-    queue_steps: NDArray[np.int64], queue_times: NDArray[np.float64], queue_actions: NDArray[np.float32],
-    new_steps: NDArray[np.int64], new_times: NDArray[np.float64], new_actions: NDArray[np.float32],
-    latest: int, function: str,
+    queue_steps: NDArray[np.int64],
+    queue_times: NDArray[np.float64],
+    queue_actions: NDArray[np.float32],
+    new_steps: NDArray[np.int64],
+    new_times: NDArray[np.float64],
+    new_actions: NDArray[np.float32],
+    latest: int,
+    function: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
     """The rival's merge, kept for comparison: the incoming list replaces the queue."""
 
 class ActionQueue:
     """The live queue, alone (tests, offline checks). Times are ns. `ControlLoop` has the same one inside."""
 
-    def __init__(self, width: int, merge: str = "replace", coefficient: float = 0.01, crossfade: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        merge: str = "replace",
+        coefficient: float = 0.01,
+        crossfade: int = 0,
+        interpolation: Literal["linear", "cubic"] = "linear",
+    ) -> None:
         """merge: replace | ensemble | crossfade | weighted_average | latest_only | average | conservative."""
     def push(self, observed: int, period: int, chunk: NDArray[np.float32], now: int) -> str:
         """'' when accepted, else why not: empty, duplicate, not-finite, width, stale, full."""
@@ -120,12 +133,25 @@ class Limits:
     """One entry per element of the action vector, robot units."""
 
     def __init__(
-        self, low: NDArray[np.float64], high: NDArray[np.float64], speed: NDArray[np.float64],
-        acceleration: NDArray[np.float64], jerk: NDArray[np.float64], soft_speed: NDArray[np.float64],
-        jump: NDArray[np.float64], zero_on_starve: Sequence[bool],
+        self,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        speed: NDArray[np.float64],
+        acceleration: NDArray[np.float64],
+        jerk: NDArray[np.float64],
+        soft_speed: NDArray[np.float64],
+        jump: NDArray[np.float64],
+        zero_on_starve: Sequence[bool],
     ) -> None: ...
 
+def limit_track(
+    limits: Limits, axis: int, start: float, targets: NDArray[np.float64], dt: float
+) -> NDArray[np.float64]:
+    """The goals (n,) of one axis that follows targets (n,) from rest at `start`: the loop's own limits, alone."""
+
 class LoopConfig:
+    """Fixed before the loop starts. At most 64 axes, chunks of at most 512 rows, 8 chunks under way."""
+
     rate_hz: float  # 10..1000
     source: str  # "chunks" | "setpoints" | "leader"
     merge: str
@@ -161,7 +187,10 @@ class ControlLoop:
     """The loop in its thread (the first house). Owns the buses from `start` to `stop`."""
 
     def __init__(
-        self, drives: Sequence[tuple[slice, ServoBus]], limits: Limits, config: LoopConfig,
+        self,
+        drives: Sequence[tuple[slice, ServoBus]],
+        limits: Limits,
+        config: LoopConfig,
         leaders: Sequence[tuple[slice, ServoBus]] = (),
     ) -> None: ...
     def start(self) -> None:
@@ -197,8 +226,13 @@ class Emulator:
     """A chain of six emulated STS3215 behind a pseudo-terminal, with wire timing."""
 
     def __init__(
-        self, kind: Literal["so101-follower", "so101-leader"] = "so101-follower", *, wave: bool = False,
-        usb_us: int = 125, seed: int = 0, lag_s: float = 0.06,
+        self,
+        kind: Literal["so101-follower", "so101-leader"] = "so101-follower",
+        *,
+        wave: bool = False,
+        usb_us: int = 125,
+        seed: int = 0,
+        lag_s: float = 0.06,
     ) -> None: ...
     port: str
     def calibration(self, mode: Mode = "degrees") -> list[JointCalibration]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import metadata
 from typing import Any, cast
 
 import pluggy
@@ -18,6 +17,7 @@ import pluggy
 from rl.api import API_VERSION, hookspecs, specs
 from rl.api.errors import InputError, MissingPart
 from rl.config.nearest import nearest
+from rl.entry_points import entry_points
 
 GROUP = "rl.plugins"
 KINDS: dict[str, tuple[str, type[specs.Spec]]] = {  # word people read -> (hook, spec class)
@@ -112,7 +112,7 @@ def resolve(target: str) -> Any:
 
 def discover(environ: Mapping[str, str] = os.environ) -> Registry:
     """Load every entry point by itself. A broken one is noted with its cause and costs nothing else."""
-    found = list(metadata.entry_points(group=GROUP))
+    found = entry_points(GROUP)
     if "RL_PLUGINS" in environ:
         wanted = {name.strip() for name in environ["RL_PLUGINS"].split(",")} - {""}
         for name in sorted(wanted - {e.name for e in found}):
@@ -123,7 +123,7 @@ def discover(environ: Mapping[str, str] = os.environ) -> Registry:
     manager = pluggy.PluginManager("rl")
     manager.add_hookspecs(hookspecs)
     for entry in sorted(found, key=lambda e: (e.name, str(e.value))):
-        source = Source(entry.name, f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown")
+        source = Source(entry.name, entry.distribution)
         if source in registry.loaded or source in registry.broken:
             continue  # an editable install can list its distribution twice on the path
         begin = time.perf_counter()

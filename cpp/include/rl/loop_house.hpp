@@ -109,6 +109,8 @@ class LoopHouse {
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
 
  private:
+  /// The pose of one chain, heard at least once of every joint.
+  static Result<> first_look(const BusPart& part);
   void live();
   void ask_for_realtime();
   [[nodiscard]] const JointCalibration* joint(std::size_t axis) const noexcept;

@@ -41,7 +41,7 @@ class TeleoperatorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CameraSpec(Spec):
-    pass
+    drawn: bool = False  # draws its pictures: stands in for a camera that an emulated robot was not given
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,17 +49,18 @@ def run(resolved: Resolved) -> int:
     path = _found(config)
     robot = build_robot(config.robot)
     with ThreadPoolExecutor(1, thread_name_prefix="rl-load") as pool:
-        known = _glance(path)  # before the thread: msgspec may not meet a type for the first time in two at once
+        known = _glance(path)
         loading = pool.submit(_load, path, config)
         known = known or _described(loading.result()[0].bundle)
-        wanted, warnings = _units(known, robot, config)
-        cameras = _cameras(wanted, robot, config, warnings)
+        notes: list[str] = []
+        cameras = _cameras(known, robot, config, notes)
         sinks: list[Any] = [LiveLine(), *([Trace(config.trace)] if config.trace else [])]
         with Session(robot, _Unready(), cameras, sinks) as session:
-            session.tell(*warnings)
             session.connect()
-            _check(session, wanted, config)
             actor, error = loading.result()
+            wanted, warnings = _units(known, robot, config)
+            session.tell(*warnings, *notes)
+            _check(session, wanted, config)
             return _move(session, actor, error, wanted, config)
 
 

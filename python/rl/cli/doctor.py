@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import grp
 import importlib.util
 import os
 import platform
@@ -27,7 +25,9 @@ class DoctorConfig:
     json: Annotated[bool, doc("print JSON")] = False
 
 
-SPEC = CommandSpec(name="doctor", tree=DoctorConfig, summary="Check this machine and say what is missing and how to get it.")
+SPEC = CommandSpec(
+    name="doctor", tree=DoctorConfig, summary="Check this machine and say what is missing and how to get it."
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,11 @@ def _python() -> list[Finding]:
 def _core() -> list[Finding]:
     if importlib.util.find_spec("rl._core") is None:
         mark = "FAIL" if sys.platform == "linux" else "-"
-        return [Finding(mark, "the real-time core is not there", "it is built on Linux; training and export work without it")]
+        return [
+            Finding(
+                mark, "the real-time core is not there", "it is built on Linux; training and export work without it"
+            )
+        ]
     import rl._core
 
     return [Finding("ok", f"real-time core {Path(rl._core.__file__).name}")]
@@ -94,7 +98,9 @@ def _extras() -> list[Finding]:
         found.append(Finding("ok", f"{module} {version}"))
     both = [d for d in ("onnxruntime", "onnxruntime-gpu") if _installed(d)]
     if len(both) == 2:
-        found.append(Finding("FAIL", "onnxruntime and onnxruntime-gpu are both installed", "uninstall one: they share files"))
+        found.append(
+            Finding("FAIL", "onnxruntime and onnxruntime-gpu are both installed", "uninstall one: they share files")
+        )
     return found
 
 
@@ -115,7 +121,7 @@ def _plugins() -> list[Finding]:
 
 
 def _ports() -> list[Finding]:
-    ports = sorted(glob.glob("/dev/ttyACM*") + glob.glob("/dev/ttyUSB*"))
+    ports = sorted(p for kind in ("ttyACM*", "ttyUSB*") for p in Path("/dev").glob(kind))
     if not ports:
         return [Finding("-", "no serial port of an arm (ttyACM*, ttyUSB*)", "--robot.port sim needs none")]
     found = []
@@ -123,8 +129,10 @@ def _ports() -> list[Finding]:
         if os.access(port, os.R_OK | os.W_OK):
             found.append(Finding("ok", f"{port} can be opened"))
         else:
-            group = grp.getgrgid(os.stat(port).st_gid).gr_name
-            found.append(Finding("warn", f"{port}: no permission", f"sudo usermod -aG {group} $USER, then log in again"))
+            group = port.group()
+            found.append(
+                Finding("warn", f"{port}: no permission", f"sudo usermod -aG {group} $USER, then log in again")
+            )
     return found
 
 

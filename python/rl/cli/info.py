@@ -88,7 +88,10 @@ def _checkpoint(path: Path) -> dict[str, Any]:
         "outputs": _features(found.outputs),
     }
     if about is not None:
-        facts |= {"rate": f"{about.fps:g} Hz" if about.fps else "unstated", "units": ", ".join(about.units) or "unstated"}
+        facts |= {
+            "rate": f"{about.fps:g} Hz" if about.fps else "unstated",
+            "units": ", ".join(about.units) or "unstated",
+        }
     return facts | {"size": _size(found.folder), "options": plain(found.config)}
 
 

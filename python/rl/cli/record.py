@@ -36,13 +36,16 @@ def run(resolved: Resolved) -> int:
     if root.exists() and any(root.iterdir()) and not config.resume:
         raise InputError(f"{root} is there already", where="dataset", todo="--resume true adds episodes to it")
     robot, teleoperator = build_robot(config.robot), build_teleoperator(config.teleop)
-    selected = robot.cameras() if hasattr(robot, "cameras") else {}
-    cameras = camera_set.Cameras(camera_set.build(selected))
+    built = camera_set.build(robot.cameras() if hasattr(robot, "cameras") else {})
+    drawn = not built and bool(getattr(robot, "simulated", False))
+    cameras = camera_set.Cameras(camera_set.drawn_by_default() if drawn else built)
     settings = Settings(rate=config.rate, stop=config.stop, realtime=config.realtime)
     with Session(robot, LeaderSource(teleoperator, config.rate), cameras, settings=settings) as session:
         session.connect()
+        if drawn:
+            session.tell("port sim: no camera is given; the synthetic camera draws one, 'front'")
         cameras.wait()
-        writer = _writer(config, root, recorder.features(robot.state, robot.action, cameras))
+        writer = _writer(config, root, recorder.features(robot.state, robot.action, cameras), robot)
         tape = recorder.Recorder(
             writer, cameras, config.task, config.fps, config.episodes, config.episode_time, config.reset_time
         )
@@ -69,7 +72,7 @@ def root_of(dataset: RecordedSet | PlayedSet) -> Path:
     return Path(home).expanduser() / dataset.repo_id
 
 
-def _writer(config: RecordConfig, root: Path, features: Any) -> Any:
+def _writer(config: RecordConfig, root: Path, features: Any, robot: Any) -> Any:
     from rl.config import build
     from rl.registry import registry
 
@@ -79,14 +82,12 @@ def _writer(config: RecordConfig, root: Path, features: Any) -> Any:
         raise InputError(f"format '{spec.name}' cannot be recorded", where="dataset.format")
     assert config.robot is not None
     options = known.config_class("format", spec.name)
-    given = {"robot_type": robot_type(config)} if hasattr(options(), "robot_type") else {}
+    given = {"robot_type": robot_type(config, robot)} if hasattr(options(), "robot_type") else {}
     made = known.implementation("format", spec.name)(build(options, given, where="dataset"))
     return made.writer(root, features, config.fps)
 
 
-def robot_type(config: RecordConfig) -> str:
-    """The robot's name as the data set keeps it; LeRobot's for the arms that LeRobot knows."""
+def robot_type(config: RecordConfig, robot: Any) -> str:
+    """The robot's name as the data set keeps it: the robot's own word, else the plugin's name."""
     assert config.robot is not None
-    several = bool(getattr(config.robot.config, "arms", {}))
-    known = {"so101": "bi_so_follower" if several else "so101_follower"}
-    return known.get(config.robot.name, config.robot.name)
+    return str(getattr(robot, "robot_type", config.robot.name))

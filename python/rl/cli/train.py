@@ -95,6 +95,10 @@ SPEC = CommandSpec(
 
 def run(resolved: Resolved) -> int:
     """Train, or continue a run; prints progress, the check at the end and where everything lies."""
+    import os
+
+    # OpenMP threads that spin while they wait cost other processes (data workers, a control loop) their cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rl.train.run import start
 
     return start(resolved)

@@ -1,7 +1,7 @@
 """The help of a command's tree: one line an option, grouped as the tree is."""
 
 import dataclasses
-import shutil
+import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def help_text(spec: CommandSpec, words: Sequence[str], chooser: Chooser) -> str:
 
     reader = _Reader(spec, chooser)
     reader._pick([w for w in words if w not in ("--help", "-h")])
-    width = max(60, min(140, shutil.get_terminal_size((100, 20)).columns))
+    width = _width()
     usage = " ".join(f"[{p.upper()}]" if p not in spec.required else p.upper() for p in spec.positionals)
     lines = [f"Usage: rl {spec.name} {usage + ' ' if usage else ''}[--OPTION VALUE ...]", "", spec.summary, ""]
     for title, rows in _sections(spec.tree, "", reader.picked, chooser):
@@ -34,7 +34,7 @@ def help_text(spec: CommandSpec, words: Sequence[str], chooser: Chooser) -> str:
 
 def plugin_options(cls: type, kind: str, chooser: Chooser) -> Iterator[str]:
     """The lines of help of one plugin's own options, as they are written behind `--KIND`."""
-    width = max(60, min(140, shutil.get_terminal_size((100, 20)).columns))
+    width = _width()
     for title, rows in _sections(cls, f"{kind}.", {}, chooser):
         yield f"{title}:" if rows else f"{title}: none"
         for name, item in rows:
@@ -52,6 +52,16 @@ def option_names(spec: CommandSpec, words: Sequence[str], chooser: Chooser) -> I
             yield f"--{name}", item.doc.text
     yield "--config", "YAML file of options"
     yield "--help", "show the options"
+
+
+def _width() -> int:
+    """Columns to fill: those of the terminal, within what reads well."""
+    columns = os.environ.get("COLUMNS", "")
+    try:
+        found = int(columns) if columns.isdigit() else os.get_terminal_size().columns
+    except OSError:  # piped
+        found = 100
+    return max(60, min(140, found))
 
 
 def _text(sentence: str) -> Any:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from rl.api.errors import InputError, RlError
+from rl.api.errors import InputError, MissingPart, RlError
 from rl.api.features import Feature, Features
 from rl.api.protocols import Frame
 
@@ -37,14 +37,32 @@ def build(selected: Mapping[str, Any]) -> dict[str, Any]:
 def drawn(features: Iterable[Feature], fps: float = 30.0) -> dict[str, Any]:
     """Synthetic cameras for image features, each with its size."""
     from rl.config import Selected
-    from rl.registry import registry
 
-    config = registry().config_class("camera", "synthetic")
+    name, config = _drawing()
     chosen = {}
     for feature in features:
         height, width = feature.shape[:2]
-        chosen[role_of(feature.name)] = Selected("camera", "synthetic", config(height=height, width=width, fps=fps))
+        chosen[role_of(feature.name)] = Selected("camera", name, config(height=height, width=width, fps=fps))
     return build(chosen)
+
+
+def drawn_by_default() -> dict[str, Any]:
+    """One drawn camera, 'front', for an emulated robot that was given none."""
+    from rl.config import Selected
+
+    name, config = _drawing()
+    return build({"front": Selected("camera", name, config())})
+
+
+def _drawing() -> tuple[str, Any]:
+    """The camera plugin that draws its pictures, and its options. Errors: MissingPart when none is installed."""
+    from rl.registry import registry
+
+    known = registry()
+    for name in known.names("camera"):
+        if getattr(known.get("camera", name), "drawn", False):
+            return name, known.config_class("camera", name)
+    raise MissingPart("no installed camera plugin draws pictures", where="camera")
 
 
 class Cameras:

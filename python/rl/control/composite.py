@@ -46,6 +46,12 @@ class Joined:
         return all(getattr(part, "simulated", False) for part in self.parts.values())
 
     @property
+    def robot_type(self) -> str:
+        """What data sets call the composition: bi_NAME for two of a kind, as LeRobot does, else the parts' names."""
+        kinds = [str(getattr(part, "robot_type", type(part).__name__.lower())) for part in self.parts.values()]
+        return f"bi_{kinds[0]}" if len(kinds) == 2 and kinds[0] == kinds[1] else "+".join(kinds)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return tuple(f"{key}: {note}" for key, part in self.parts.items() for note in getattr(part, "notes", ()))
 

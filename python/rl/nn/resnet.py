@@ -46,7 +46,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 def convolved(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """norm(conv(x)). The norm is frozen, so it is a factor on the kernel and a bias, or a factor on the map and a shift.
+    """norm(conv(x)). The norm is frozen: a factor on the kernel and a bias, or a factor on the map and a shift.
 
     Whichever is smaller, kernel or map, takes the factor; the gradient reaches `conv.weight` either way.
     """
@@ -118,7 +118,7 @@ class ResNet(nn.Module):
             raise InputError(
                 f"{name} cannot be dilated", where="replace_final_stride_with_dilation", todo="use resnet50"
             )
-        self._twin: tuple[object, "ResNet"] | None = None  # a tuple, so that it is no submodule
+        self._twin: tuple[object, ResNet] | None = None  # a tuple, so that it is no submodule
         block = Bottleneck if bottleneck else Basic
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), FrozenBatchNorm(64)
         given, self.channels = 64, 512 * block.widening

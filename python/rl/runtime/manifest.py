@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -16,6 +17,8 @@ NAME = "manifest.json"
 LIMIT = 4 << 20  # bytes of the manifest
 LARGEST = 1 << 28  # elements of one tensor that a manifest may ask for
 MOST_CALLS = 100_000  # repetitions of one call
+
+_FIRST_USE = threading.Lock()  # msgspec may not meet a type for the first time in two threads at once
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Short = Annotated[str, msgspec.Meta(max_length=300)]
@@ -184,7 +187,8 @@ def parse(content: bytes | Mapping[str, Any], where: str = NAME) -> Manifest:
             todo="export it again",
         )
     try:
-        manifest = msgspec.convert(plain, Manifest)
+        with _FIRST_USE:
+            manifest = msgspec.convert(plain, Manifest)
     except msgspec.ValidationError as error:
         raise InputError(str(error), where=where) from None
     for fault in faults(manifest):

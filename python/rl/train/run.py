@@ -204,7 +204,12 @@ def save_model(folder: Path, run: Run) -> None:
     assert run.config.policy is not None
     train_config = plain(run.config)
     checkpoint.save(
-        folder, run.policy, run.config.policy.name, run.processing, about(run.task, run.config), train_config=train_config
+        folder,
+        run.policy,
+        run.config.policy.name,
+        run.processing,
+        about(run.task, run.config),
+        train_config=train_config,
     )
 
 
