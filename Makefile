@@ -1,9 +1,10 @@
 # Two commands, each sets up a fresh machine inside this folder: `make demo` and `make test`.
 python ?= python3.11
 venv := .venv/bin
-core := CMakeLists.txt pyproject.toml $(shell find cpp -name '*.[ch]pp' 2>/dev/null)
+tools := PATH=$$PWD/$(venv):$$PATH
+sources := $(shell find cpp -name '*.[ch]pp' 2>/dev/null)
 
-.venv/ready: pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -name '*.[ch]pp' 2>/dev/null)
+.venv/ready: pyproject.toml constraints.txt CMakeLists.txt $(sources)
 	test -x $(venv)/python || $(python) -m venv .venv
 	$(venv)/pip install -q -c constraints.txt -e '.[deploy,camera,record,export,train,test]'
 	touch $@
@@ -19,10 +20,27 @@ lint: .venv/ready
 	$(venv)/ruff format --check .
 	$(venv)/python tests/guards/assembled.py mypy
 	$(venv)/python tests/guards/assembled.py lint-imports
-	$(venv)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
+	$(venv)/clang-format --dry-run --Werror $(sources)
 
+# The core's own tests under the address and undefined-behaviour sanitizers, and under the thread sanitizer.
 core-test: .venv/ready
-	PATH=$$PWD/$(venv):$$PATH cmake --workflow --preset asan
-	PATH=$$PWD/$(venv):$$PATH cmake --workflow --preset tsan
+	$(tools) cmake --workflow --preset asan
+	$(tools) cmake --workflow --preset tsan
 
-.PHONY: demo test lint core-test
+tidy: .venv/ready
+	$(tools) cmake --preset release
+	find cpp/src cpp/emulator -name '*.cpp' | xargs -P 2 -n 4 $(venv)/clang-tidy -quiet -p build/release
+
+# A minute against the packet reader; FUZZ_SECONDS=36000 for a night. Needs clang++ with libFuzzer.
+FUZZ_SECONDS ?= 60
+fuzz: .venv/ready
+	$(tools) cmake --preset fuzz
+	$(tools) cmake --build --preset fuzz
+	build/fuzz/cpp/fuzz/rl_fuzz_reader -max_total_time=$(FUZZ_SECONDS) -max_len=512 -print_final_stats=1
+
+# After a change in cpp/: build and install the extension again.
+core:
+	rm -f .venv/ready
+	$(MAKE) .venv/ready
+
+.PHONY: demo test lint core-test tidy fuzz core

@@ -105,7 +105,8 @@ def test_wrong_requests_are_one_line(words, told, capsys, monkeypatch, tmp_path)
 
 def test_a_missing_data_set_is_said_without_torch(tmp_path):
     code = (
-        "import sys; from rl.cli.main import main; c = main(sys.argv[1:]); sys.exit(c + 90 * ('torch' in sys.modules))"
+        "import sys; from rl.cli.main import main; code = main(sys.argv[1:]); "
+        "sys.exit(code + 90 * ('torch' in sys.modules))"
     )
     words = ["train", "--policy", "act", "--dataset", str(tmp_path / "gone")]
     assert subprocess.run([sys.executable, "-c", code, *words], capture_output=True).returncode == 2
