@@ -13,7 +13,7 @@ demo: .venv/ready
 	$(venv)/rl demo
 
 test: .venv/ready lint core-test
-	$(venv)/pytest -q -n 2
+	$(venv)/pytest -q -n 2 --dist loadgroup
 
 lint: .venv/ready
 	$(venv)/ruff check .

@@ -11,6 +11,7 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+collect_ignore = ["fixtures"]  # distributions with tests of their own, run where they are installed
 
 
 @pytest.fixture(scope="session")

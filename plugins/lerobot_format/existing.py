@@ -126,7 +126,7 @@ def _new(root: Path, features: Mapping[str, Feature], fps: int, config: LeRobotC
     raw = {
         "codebase_version": "v3.0",
         "fps": fps,
-        "features": schema.declared(features, fps, encoding),
+        "features": schema.declared(features, fps, encoding, config.calibration),
         "total_episodes": 0,
         "total_frames": 0,
         "total_tasks": 0,

@@ -225,6 +225,15 @@ def _column(name: str, given: Any, notes: list[str]) -> Column | None:
     return Column(Feature(name, kind, own_shape, dtype, unit, names), "column", shape or (1,))
 
 
+def calibration_of(raw: Mapping[str, Any]) -> str:
+    """The fingerprint that a recorder of this toolkit noted with the actions, or ''."""
+    features = raw.get("features")
+    action = features.get("action") if isinstance(features, dict) else None
+    info = action.get("info") if isinstance(action, dict) else None
+    found = info.get("rl.calibration") if isinstance(info, dict) else None
+    return found if isinstance(found, str) and len(found) <= 80 and found.isprintable() else ""
+
+
 def _kind(name: str) -> Kind:
     if name in DEFAULT_COLUMNS:
         return "index"

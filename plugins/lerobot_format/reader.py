@@ -17,7 +17,7 @@ from rl.api.protocols import DatasetInfo, Episode
 from rl.plugins.lerobot_format import clock, pairing, pictures, tables
 from rl.plugins.lerobot_format.config import LeRobotConfig
 from rl.plugins.lerobot_format.episodes import episode_statistics, read_episodes, read_tasks
-from rl.plugins.lerobot_format.metadata import read_info, row_dtype
+from rl.plugins.lerobot_format.metadata import calibration_of, read_info, row_dtype
 from rl.plugins.lerobot_format.rowtable import read_rows
 from rl.plugins.lerobot_format.storedstats import read_statistics
 
@@ -85,6 +85,7 @@ class LeRobotReader:
             tasks=tasks,
             statistics=statistics,
             robot=self.declared.robot,
+            calibration=calibration_of(self.declared.raw),
             notes=tuple(notes),
         )
 

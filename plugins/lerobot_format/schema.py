@@ -47,8 +47,10 @@ def _check_camera(feature: Feature, where: str) -> None:
         raise InputError(f"is {height}x{width} pixels; H.264 needs even sizes of 2 to 8192", where=where)
 
 
-def declared(features: Mapping[str, Feature], fps: int, encoding: Mapping[str, Any]) -> dict[str, Any]:
-    """`features` of info.json, the five default columns last."""
+def declared(
+    features: Mapping[str, Feature], fps: int, encoding: Mapping[str, Any], calibration: str = ""
+) -> dict[str, Any]:
+    """`features` of info.json, the five default columns last. calibration: kept with the actions."""
     out: dict[str, Any] = {}
     for name, feature in features.items():
         if feature.kind == "image":
@@ -65,6 +67,8 @@ def declared(features: Mapping[str, Feature], fps: int, encoding: Mapping[str, A
         }
         if feature.unit not in ("none", "unstated"):
             out[name]["info"] = {"rl.unit": list(feature.unit) if isinstance(feature.unit, tuple) else feature.unit}
+        if feature.kind == "action" and calibration:
+            out[name].setdefault("info", {})["rl.calibration"] = calibration
     for name, dtype in DEFAULT_COLUMNS.items():
         out[name] = {"dtype": dtype, "shape": [1], "names": None}
     return out

@@ -74,11 +74,14 @@ class Registry:
 
     def implementation(self, kind: str, name: str) -> Any:
         """The class behind a spec. MissingPart, before anything is imported, when a need is not met."""
-        spec = self.get(kind, name)
-        for need in spec.needs:
+        self.require(kind, name)
+        return resolve(self.get(kind, name).target)
+
+    def require(self, kind: str, name: str) -> None:
+        """MissingPart when something that the plugin needs is not installed. Imports nothing."""
+        for need in self.get(kind, name).needs:
             if importlib.util.find_spec(need.module) is None:
                 raise MissingPart(f"{kind} '{name}' needs {need.module}", todo=f'pip install "{need.install}"')
-        return resolve(spec.target)
 
     def config_class(self, kind: str, name: str) -> type:
         """The configuration dataclass of a plugin."""

@@ -151,8 +151,8 @@ from tests.data.toy import ToyReader
 if __name__ == "__main__":
     batches = Batches(WindowView(ToyReader(), {"camera": (0,)}), 4, seed=0, workers=2)
     next(batches)
-    print(*[w.process_id for w in batches._workers], flush=True)
     try:
+        print(*[w.process_id for w in batches._workers], flush=True)
         while True:
             next(batches)
             time.sleep(0.01)

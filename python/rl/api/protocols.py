@@ -348,6 +348,7 @@ class DatasetInfo:
     statistics: Mapping[str, Mapping[str, Array]] | None  # feature -> mean, std, min, max, q01 ...
     robot: str = ""  # robot type, when the set says it
     notes: tuple[str, ...] = ()  # what a tolerant reader found odd, one line each
+    calibration: str = ""  # fingerprint of the robot's calibration while recording, when the set says it
 
 
 class DatasetReader(Protocol):

@@ -45,7 +45,7 @@ def run(resolved: Resolved) -> int:
         if drawn:
             session.tell("port sim: no camera is given; the synthetic camera draws one, 'front'")
         cameras.wait()
-        writer = _writer(config, root, recorder.features(robot.state, robot.action, cameras), robot)
+        writer = _writer(config, root, recorder.features(robot.state, robot.action, cameras), session)
         tape = recorder.Recorder(
             writer, cameras, config.task, config.fps, config.episodes, config.episode_time, config.reset_time
         )
@@ -72,7 +72,7 @@ def root_of(dataset: RecordedSet | PlayedSet) -> Path:
     return Path(home).expanduser() / dataset.repo_id
 
 
-def _writer(config: RecordConfig, root: Path, features: Any, robot: Any) -> Any:
+def _writer(config: RecordConfig, root: Path, features: Any, session: Any) -> Any:
     from rl.config import build
     from rl.registry import registry
 
@@ -82,7 +82,8 @@ def _writer(config: RecordConfig, root: Path, features: Any, robot: Any) -> Any:
         raise InputError(f"format '{spec.name}' cannot be recorded", where="dataset.format")
     assert config.robot is not None
     options = known.config_class("format", spec.name)
-    given = {"robot_type": robot_type(config, robot)} if hasattr(options(), "robot_type") else {}
+    facts = {"robot_type": robot_type(config, session.robot), "calibration": session.fingerprint}
+    given = {name: value for name, value in facts.items() if hasattr(options(), name)}
     made = known.implementation("format", spec.name)(build(options, given, where="dataset"))
     return made.writer(root, features, config.fps)
 

@@ -17,10 +17,12 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
     `run`: an opened run to continue; None makes a new one. Errors: InputError before anything is written; NotFinite
     when a loss is no number, with every earlier checkpoint untouched; KeyboardInterrupt after a checkpoint is saved.
     """
+    from rl.registry import registry
     from rl.train.task import build_policy, open_task
 
     if config.policy is None:
         raise InputError("no policy is chosen", where="rl train", todo="add --policy NAME; `rl plugins` lists them")
+    registry().require("policy", config.policy.name)
     task = open_task(config)  # before torch is imported: what is wrong with the request is said at once
 
     from rl.data import Batches, WindowView

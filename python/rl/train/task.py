@@ -110,7 +110,7 @@ def about(task: Task, config: TrainConfig) -> Any:
         },
         tasks=tuple(dict.fromkeys(info.tasks.values())),
         versions={"rl-toolkit": __version__, "torch": torch.__version__},
-        calibration=getattr(task.reader, "calibration", ""),
+        calibration=info.calibration,
     )
 
 
