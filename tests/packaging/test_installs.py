@@ -95,7 +95,7 @@ def test_the_emulated_arm_moves_with_the_deploy_install_alone(installed, tmp_pat
 def test_a_missing_extra_is_one_line_with_the_command(installed, tmp_path):
     _, env = installed
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    words = ["train", "--policy", "act", "--dataset", str(tmp_path)]
+    words = ["train", "--policy", "act", "--dataset", str(tmp_path)]  # said before the data set is looked at
     done = subprocess.run([env / "bin" / "rl", *words], capture_output=True, text=True, env=kept, cwd=tmp_path)
     assert done.returncode == 3
     assert "rl-toolkit[" in done.stderr

@@ -7,7 +7,7 @@ from rl.api import Feature
 from rl.registry import discover
 from rl.testing import listing, policy, runtime
 from rl.testing.camera import check_camera
-from rl.testing.conformance import demand
+from rl.testing.conformance import check_rules
 from rl.testing.exporter import check_exporter
 from rl.testing.format import check_format
 from rl.testing.policy import check_policy
@@ -49,7 +49,7 @@ def test_policy_act_keeps_the_contract_with_other_features(inputs):
     installed("torch")
     options = {"pretrained_backbone_weights": None}
     own = [rule for rule in policy.RULES if rule not in listing.RULES]
-    demand(policy.PolicySubject("act", by_name(*inputs), by_name(ACTION), options), own)
+    check_rules(policy.PolicySubject("act", by_name(*inputs), by_name(ACTION), options), own)
 
 
 def test_robot_so101_keeps_the_contract():
@@ -96,7 +96,7 @@ def test_runtime_onnx_keeps_the_contract():
     for module in ("torch", "onnx", "onnxscript", "onnxruntime"):
         installed(module)
     subject = runtime.RuntimeSubject("onnx", {}, "onnx")  # its parity: every program above runs in it
-    demand(subject, [rule for rule in runtime.RULES if rule is not runtime.has_parity])
+    check_rules(subject, [rule for rule in runtime.RULES if rule is not runtime.has_parity])
 
 
 def test_exporter_torchscript_keeps_the_contract():

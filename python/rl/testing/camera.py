@@ -9,7 +9,7 @@ from typing import Any
 
 from rl.api.errors import RlError
 from rl.testing import listing
-from rl.testing.conformance import LeftOut, Violation, demand, refused, require, rule, told
+from rl.testing.conformance import LeftOut, Violation, check_rules, refused, require, rule, told
 from rl.testing.machines import MachineSubject, ended, made_quietly, soon
 
 WAIT = 0.02  # s: a call that takes longer has waited for a frame
@@ -153,7 +153,7 @@ def check_camera(name: str, *, unplug: Callable[[Any], None] | None = None, **op
 
     options: its own. unplug: makes an opened camera's source go away; without it that rule is left out.
     """
-    demand(CameraSubject("camera", name, options, unplug), RULES)
+    check_rules(CameraSubject("camera", name, options, unplug), RULES)
 
 
 __all__ = ["RULES", "CameraSubject", "check_camera", "subject"]

@@ -95,7 +95,7 @@ def outcomes(subject: Subject, rules: Iterable[Rule]) -> Generator[Outcome, None
             yield outcome
 
 
-def demand(subject: Subject, rules: Iterable[Rule]) -> None:
+def check_rules(subject: Subject, rules: Iterable[Rule]) -> None:
     """Applies each rule and raises the first Violation, with the plugin's kind and name in front."""
     with closing(outcomes(subject, rules)) as found:
         for outcome in found:
@@ -202,7 +202,7 @@ __all__ = [
     "Rule",
     "Subject",
     "Violation",
-    "demand",
+    "check_rules",
     "outcomes",
     "quiet_constructor",
     "refused",

@@ -8,7 +8,7 @@ from typing import Any
 
 from rl.api import Feature
 from rl.testing import listing
-from rl.testing.conformance import Subject, demand, require, rule
+from rl.testing.conformance import Subject, check_rules, require, rule
 from rl.testing.machines import ended
 
 STEPS = 20  # looked at one by one
@@ -150,7 +150,7 @@ def subject(name: str, options: dict[str, Any]) -> EnvironmentSubject:
 
 def check_environment(name: str, **options: Any) -> None:
     """Raises Violation, one line, for the first rule of the contract that the environment breaks. options: its own."""
-    demand(EnvironmentSubject("environment", name, options), RULES)
+    check_rules(EnvironmentSubject("environment", name, options), RULES)
 
 
 __all__ = ["RULES", "EnvironmentSubject", "check_environment", "subject"]

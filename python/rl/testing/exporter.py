@@ -11,7 +11,7 @@ from typing import Any
 
 from rl.api.protocols import GraphFile
 from rl.testing import listing
-from rl.testing.conformance import Subject, demand, require, rule
+from rl.testing.conformance import Subject, check_rules, require, rule
 from rl.testing.graphs import TOLERANCE, compare, exporter_of, opened, partner, written
 from rl.testing.programs import toy_programs
 
@@ -73,7 +73,7 @@ def check_exporter(name: str, *, runtime: str | None = None, tolerance: float = 
     runtime: the runtime plugin that its files are run with; None: the first installed one for its kind of graph.
     tolerance: largest absolute difference from the program's own modules. options: the exporter's own.
     """
-    demand(ExporterSubject(name, options, runtime, tolerance), RULES)
+    check_rules(ExporterSubject(name, options, runtime, tolerance), RULES)
 
 
 __all__ = ["RULES", "ExporterSubject", "check_exporter", "subject"]

@@ -18,7 +18,7 @@ from rl.api import Feature
 from rl.api.errors import RlError
 from rl.registry import resolve
 from rl.testing import listing
-from rl.testing.conformance import LeftOut, Subject, Violation, demand, refused, require, rule, told
+from rl.testing.conformance import LeftOut, Subject, Violation, check_rules, refused, require, rule, told
 from rl.testing.recording import FPS, KILLED, TAKES, features, row
 
 LOSSY = 16.0  # grey levels: what a video codec may change on average in the smooth test pictures
@@ -283,7 +283,7 @@ def check_format(name: str, *, sample: Path | None = None, kills: int = KILLS, *
     sample: a small set to read, for a format that cannot write; it is copied. kills: at how many instants a writer
     is killed. options: the format's own.
     """
-    demand(FormatSubject(name, options, sample, kills), RULES)
+    check_rules(FormatSubject(name, options, sample, kills), RULES)
 
 
 __all__ = ["RULES", "FormatSubject", "check_format", "subject"]

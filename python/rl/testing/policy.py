@@ -14,7 +14,7 @@ from typing import Any
 from rl.api import Feature, Features
 from rl.testing import listing
 from rl.testing.arrays import batch_of, observation_of
-from rl.testing.conformance import Subject, Violation, demand, quiet_constructor, require, rule
+from rl.testing.conformance import Subject, Violation, check_rules, quiet_constructor, require, rule
 from rl.testing.programs import eager, run_program, tensor_like
 
 SECONDS = 5.0  # what one training step and one prediction of the `debug` size may cost
@@ -316,7 +316,7 @@ def check_policy(name: str, inputs: Features, outputs: Features, /, **options: A
     Errors: MissingPart when something it needs is not installed.
     """
     with one_thread():
-        demand(PolicySubject(name, inputs, outputs, options), RULES)
+        check_rules(PolicySubject(name, inputs, outputs, options), RULES)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rl.testing import listing
-from rl.testing.conformance import LeftOut, Violation, demand, refused, require, rule
+from rl.testing.conformance import LeftOut, Violation, check_rules, refused, require, rule
 from rl.testing.machines import MachineSubject, ended, made_quietly
 
 
@@ -214,7 +214,7 @@ def check_robot(name: str, *, unplug: Callable[[Any], None] | None = None, **opt
     own; an option `port` is 'sim' unless given. unplug: a function of the connected robot that pulls the plug of its
     emulator; without it, that rule is tried with the plug in.
     """
-    demand(RobotSubject("robot", name, options, unplug), RULES)
+    check_rules(RobotSubject("robot", name, options, unplug), RULES)
 
 
 __all__ = ["RULES", "RobotSubject", "check_robot", "subject"]

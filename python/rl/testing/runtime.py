@@ -12,7 +12,7 @@ from typing import Any
 
 from rl.api.protocols import GraphFile
 from rl.testing import listing
-from rl.testing.conformance import Subject, demand, refused, rule
+from rl.testing.conformance import Subject, check_rules, refused, rule
 from rl.testing.graphs import TOLERANCE, compare, exporter_of, opened, partner, written
 from rl.testing.machines import ended
 from rl.testing.programs import toy_programs
@@ -114,7 +114,7 @@ def check_runtime(name: str, *, exporter: str | None = None, tolerance: float = 
     exporter: the exporter plugin that writes graphs for it; None: the first installed one for a kind it runs.
     tolerance: largest absolute difference from the program's own modules. options: the runtime's own.
     """
-    demand(RuntimeSubject(name, options, exporter, tolerance), RULES)
+    check_rules(RuntimeSubject(name, options, exporter, tolerance), RULES)
 
 
 __all__ = ["RULES", "RuntimeSubject", "check_runtime", "subject"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from rl.api import Feature, Features
 from rl.testing import listing
-from rl.testing.conformance import LeftOut, Subject, Violation, demand, quiet_constructor, require, rule
+from rl.testing.conformance import LeftOut, Subject, Violation, check_rules, quiet_constructor, require, rule
 
 ROWS, STEPS = 2, 3
 CLOSE = 1e-4
@@ -171,7 +171,7 @@ def check_step(
 
     given: features to try it with, an arm's by default. state: what it loads first (statistics). options: its own.
     """
-    demand(StepSubject(name, options, given, state), RULES)
+    check_rules(StepSubject(name, options, given, state), RULES)
 
 
 __all__ = ["RULES", "StepSubject", "Violation", "check_step", "subject"]

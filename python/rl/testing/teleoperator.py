@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rl.testing import listing
-from rl.testing.conformance import Violation, demand, refused, require, rule
+from rl.testing.conformance import Violation, check_rules, refused, require, rule
 from rl.testing.machines import MachineSubject, ended, made_quietly
 
 EVENTS = {"intervene", "success", "rerecord", "stop", "e-stop"}
@@ -108,7 +108,7 @@ def check_teleoperator(name: str, *, unplug: Callable[[Any], None] | None = None
 
     options: its own; an option `port` is 'sim' unless given. unplug: pulls the plug of the connected, emulated device.
     """
-    demand(TeleoperatorSubject("teleoperator", name, options, unplug), RULES)
+    check_rules(TeleoperatorSubject("teleoperator", name, options, unplug), RULES)
 
 
 __all__ = ["RULES", "TeleoperatorSubject", "check_teleoperator", "subject"]
