@@ -13,8 +13,8 @@ constexpr bool is_write(Instruction instruction) {
 
 /// The goal inside `data` written at `address`, if the write covers the whole register.
 bool goal_in(std::size_t address, std::span<const std::uint8_t> data, std::int32_t& goal) {
-  if (address > reg::goal_position || address + data.size() < reg::goal_position + 2) return false;
-  const std::size_t at = reg::goal_position - address;
+  if (address > reg::kGoalPosition || address + data.size() < reg::kGoalPosition + 2) return false;
+  const std::size_t at = reg::kGoalPosition - address;
   goal = from_sign_magnitude(static_cast<std::uint16_t>(data[at] | (data[at + 1] << 8)), kPositionSign);
   return true;
 }
@@ -36,23 +36,23 @@ Chain::Chain(Kind kind, bool wave, double lag_s, std::int64_t started)
 void Chain::set_up(std::size_t place, double steps) {
   const Joint& joint = joints_[place];
   Memory fresh(joint.id);
-  fresh.place_byte(reg::return_delay, 0);
-  fresh.place_word(reg::homing_offset, to_sign_magnitude(joint.homing_offset, kHomingSign));
-  fresh.place_word(reg::min_limit, static_cast<std::uint16_t>(joint.range_min));
-  fresh.place_word(reg::max_limit, static_cast<std::uint16_t>(joint.range_max));
-  fresh.place_byte(reg::p_gain, 16);
+  fresh.place_byte(reg::kReturnDelay, 0);
+  fresh.place_word(reg::kHomingOffset, to_sign_magnitude(joint.homing_offset, kHomingSign));
+  fresh.place_word(reg::kMinLimit, static_cast<std::uint16_t>(joint.range_min));
+  fresh.place_word(reg::kMaxLimit, static_cast<std::uint16_t>(joint.range_max));
+  fresh.place_byte(reg::kPGain, 16);
   if (place + 1 == kJoints) {  // the gripper may be blocked by what it holds
-    fresh.place_word(reg::max_torque, 500);
-    fresh.place_word(reg::torque_limit, 500);
-    fresh.place_word(reg::protection_current, 250);
-    fresh.place_byte(reg::overload_torque, 25);
+    fresh.place_word(reg::kMaxTorque, 500);
+    fresh.place_word(reg::kTorqueLimit, 500);
+    fresh.place_word(reg::kProtectionCurrent, 250);
+    fresh.place_byte(reg::kOverloadTorque, 25);
   }
   Servo& servo = servos_[place];
   servo.place(0, fresh.bytes(0, kStoredSize));
-  servo.place(reg::torque_limit, fresh.bytes(reg::torque_limit, 2));
+  servo.place(reg::kTorqueLimit, fresh.bytes(reg::kTorqueLimit, 2));
   servo.carry(steps + joint.homing_offset, 0.0);
-  fresh.place_word(reg::goal_position, to_sign_magnitude(servo.position(), kPositionSign));
-  servo.place(reg::goal_position, fresh.bytes(reg::goal_position, 2));
+  fresh.place_word(reg::kGoalPosition, to_sign_magnitude(servo.position(), kPositionSign));
+  servo.place(reg::kGoalPosition, fresh.bytes(reg::kGoalPosition, 2));
   written_[place] = servo.position();
 }
 

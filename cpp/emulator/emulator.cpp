@@ -304,7 +304,7 @@ void Emulator::fault(const std::string& kind, const Fields& fields) {
     const auto number = static_cast<unsigned>(field(kind, fields, "number", 0, 65535));
     const std::array<std::uint8_t, 2> word{static_cast<std::uint8_t>(number & 0xFFU),
                                            static_cast<std::uint8_t>(number >> 8)};
-    chain_.servo(place()).place(reg::model, word);
+    chain_.servo(place()).place(reg::kModel, word);
   } else if (kind == "stall") {
     check_fields(kind, fields, {"ms"});
     stalled_until_ = monotonic_ns() + static_cast<std::int64_t>(field(kind, fields, "ms", 0, 60'000) * 1e6);

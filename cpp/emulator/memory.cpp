@@ -30,7 +30,7 @@ constexpr std::array<std::uint8_t, kStoredSize> kFactory{
 };
 
 constexpr bool read_only(std::size_t address) {
-  return address < reg::id || (address >= reg::present_position && address < 80);
+  return address < reg::kId || (address >= reg::kPresentPosition && address < 80);
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ int from_sign_magnitude(std::uint16_t word, int sign_bit) {
 }
 
 Memory::Memory(std::uint8_t id) : stored_(kFactory) {
-  stored_[reg::id] = id;
+  stored_[reg::kId] = id;
   power_on();
 }
 
@@ -60,7 +60,7 @@ std::span<const std::uint8_t> Memory::bytes(std::size_t address, std::size_t cou
 }
 
 std::size_t Memory::write(std::size_t address, std::span<const std::uint8_t> data) {
-  const bool open = working_[reg::lock] == 0;
+  const bool open = working_[reg::kLock] == 0;
   std::size_t stored = 0;
   for (std::size_t i = 0; i < data.size(); ++i, ++address) {
     if (read_only(address)) continue;
@@ -90,18 +90,18 @@ void Memory::place_word(std::size_t address, std::uint16_t value) {
 void Memory::power_on() {
   working_.fill(0);
   std::copy(stored_.begin(), stored_.end(), working_.begin());
-  working_[reg::torque_limit] = stored_[reg::max_torque];
-  working_[reg::torque_limit + 1] = stored_[reg::max_torque + 1];
-  working_[reg::lock] = 1;
-  working_[reg::voltage] = 120;
-  working_[reg::temperature] = 30;
-  working_[reg::max_acceleration] = 254;
+  working_[reg::kTorqueLimit] = stored_[reg::kMaxTorque];
+  working_[reg::kTorqueLimit + 1] = stored_[reg::kMaxTorque + 1];
+  working_[reg::kLock] = 1;
+  working_[reg::kVoltage] = 120;
+  working_[reg::kTemperature] = 30;
+  working_[reg::kMaxAcceleration] = 254;
 }
 
 void Memory::restore_factory() {
-  const std::uint8_t id = working_[reg::id];
+  const std::uint8_t id = working_[reg::kId];
   stored_ = kFactory;
-  stored_[reg::id] = id;
+  stored_[reg::kId] = id;
   std::copy(stored_.begin(), stored_.end(), working_.begin());
 }
 

@@ -33,45 +33,45 @@ Servo::Servo(std::uint8_t id, double lag_s) : memory_(id), lag_s_(lag_s) { refre
 
 std::uint8_t Servo::status() const {
   unsigned bits = forced_status_;
-  const auto volts = memory_.byte(reg::voltage);
-  if (volts > memory_.byte(reg::max_voltage) || volts < memory_.byte(reg::min_voltage)) bits |= 1U;
-  if (memory_.byte(reg::temperature) > memory_.byte(reg::max_temperature)) bits |= 4U;
+  const auto volts = memory_.byte(reg::kVoltage);
+  if (volts > memory_.byte(reg::kMaxVoltage) || volts < memory_.byte(reg::kMinVoltage)) bits |= 1U;
+  if (memory_.byte(reg::kTemperature) > memory_.byte(reg::kMaxTemperature)) bits |= 4U;
   if (overload_) bits |= 32U;
   return static_cast<std::uint8_t>(bits);
 }
 
 int Servo::position() const { return rounded(position_); }
 
-std::int64_t Servo::return_delay_ns() const { return 2'000 * std::int64_t{memory_.byte(reg::return_delay)}; }
+std::int64_t Servo::return_delay_ns() const { return 2'000 * std::int64_t{memory_.byte(reg::kReturnDelay)}; }
 
-int Servo::offset() const { return from_sign_magnitude(memory_.word(reg::homing_offset), kHomingSign); }
+int Servo::offset() const { return from_sign_magnitude(memory_.word(reg::kHomingOffset), kHomingSign); }
 
-bool Servo::driven() const { return memory_.byte(reg::torque_enable) == 1 && memory_.byte(reg::mode) == 0; }
+bool Servo::driven() const { return memory_.byte(reg::kTorqueEnable) == 1 && memory_.byte(reg::kMode) == 0; }
 
 /// The written goal inside the limits; both limits 0 mean several turns, if the phase register allows them.
 double Servo::target() const {
-  const int goal = from_sign_magnitude(memory_.word(reg::goal_position), kPositionSign);
-  const int low = memory_.word(reg::min_limit);
-  const int high = memory_.word(reg::max_limit);
+  const int goal = from_sign_magnitude(memory_.word(reg::kGoalPosition), kPositionSign);
+  const int low = memory_.word(reg::kMinLimit);
+  const int high = memory_.word(reg::kMaxLimit);
   if (low == 0 && high == 0) {
-    const bool turns = (memory_.byte(reg::phase) & 0x10U) != 0;
+    const bool turns = (memory_.byte(reg::kPhase) & 0x10U) != 0;
     return turns ? goal : std::clamp(goal, 0, 4095);
   }
   return std::max(low, std::min(goal, high));  // not clamp: the limits may be written in the wrong order
 }
 
 double Servo::top_speed() const {
-  const unsigned phase = memory_.byte(reg::phase);
+  const unsigned phase = memory_.byte(reg::kPhase);
   const double unit = (phase & 4U) != 0 ? 1.0 : 50.0;
-  const int wanted = std::abs(from_sign_magnitude(memory_.word(reg::goal_velocity), kPositionSign));
+  const int wanted = std::abs(from_sign_magnitude(memory_.word(reg::kGoalVelocity), kPositionSign));
   if (wanted == 0) return (phase & 8U) != 0 ? kNoLoadSpeed : 0.0;
   return std::min(kNoLoadSpeed, wanted * unit);
 }
 
 double Servo::top_acceleration() const {
-  const double most = memory_.byte(reg::max_acceleration) * 100.0;
+  const double most = memory_.byte(reg::kMaxAcceleration) * 100.0;
   const double limit = most > 0.0 ? most : kLargestAcceleration;
-  const double wanted = memory_.byte(reg::acceleration) * 100.0;
+  const double wanted = memory_.byte(reg::kAcceleration) * 100.0;
   return wanted > 0.0 ? std::min(wanted, limit) : limit;
 }
 
@@ -142,9 +142,9 @@ void Servo::take_middle() {
   const double actual = position_ + offset();
   const int wanted = rounded(one_turn(actual - 2048.0));
   const int offset_now = wanted > 2047 ? wanted - 4096 : wanted;  // 2048 becomes -2048, cut to -2047
-  memory_.place_word(reg::homing_offset, to_sign_magnitude(offset_now, kHomingSign));
+  memory_.place_word(reg::kHomingOffset, to_sign_magnitude(offset_now, kHomingSign));
   position_ = one_turn(actual - offset());
-  memory_.place_word(reg::goal_position, to_sign_magnitude(position(), kPositionSign));
+  memory_.place_word(reg::kGoalPosition, to_sign_magnitude(position(), kPositionSign));
   rest();
 }
 
@@ -152,11 +152,11 @@ void Servo::place(std::size_t address, std::span<const std::uint8_t> data) {
   const int before = offset();
   memory_.place(address, data);
   reframe(before);
-  if (touches(address, data.size(), reg::present_position, 2)) {
-    position_ = from_sign_magnitude(memory_.word(reg::present_position), kPositionSign);
+  if (touches(address, data.size(), reg::kPresentPosition, 2)) {
+    position_ = from_sign_magnitude(memory_.word(reg::kPresentPosition), kPositionSign);
     rest();
   }
-  if (touches(address, data.size(), reg::status, 1)) forced_status_ = memory_.byte(reg::status);
+  if (touches(address, data.size(), reg::kStatus, 1)) forced_status_ = memory_.byte(reg::kStatus);
   refresh();
 }
 
@@ -172,11 +172,11 @@ Outcome Servo::write(std::size_t address, std::span<const std::uint8_t> data) {
   if (!inside(address, data.size())) return {};
   Outcome outcome = done();
   const int offset_before = offset();
-  const std::uint8_t torque_before = memory_.byte(reg::torque_enable);
+  const std::uint8_t torque_before = memory_.byte(reg::kTorqueEnable);
   outcome.stored_bytes = memory_.write(address, data);
   reframe(offset_before);
-  if (memory_.byte(reg::torque_enable) == kSetMiddle) {
-    memory_.place_byte(reg::torque_enable, torque_before);
+  if (memory_.byte(reg::kTorqueEnable) == kSetMiddle) {
+    memory_.place_byte(reg::kTorqueEnable, torque_before);
     take_middle();
     outcome.stored_bytes += 2;
   }
@@ -216,24 +216,24 @@ void Servo::reboot(std::int64_t now) {
   reframe(before);
   position_ = one_turn(position_);  // turns are not remembered
   rest();
-  memory_.place_word(reg::goal_position, to_sign_magnitude(position(), kPositionSign));
+  memory_.place_word(reg::kGoalPosition, to_sign_magnitude(position(), kPositionSign));
   booted_at_ = now + kBootNs;
   refresh();
 }
 
 /// Brings the read-only registers to the state of the body.
 void Servo::refresh() {
-  const double unit = (memory_.byte(reg::phase) & 4U) != 0 ? 1.0 : 50.0;
+  const double unit = (memory_.byte(reg::kPhase) & 4U) != 0 ? 1.0 : 50.0;
   const double pull = driven() ? std::clamp((target() - position_) * 2.0, -1000.0, 1000.0) : 0.0;
   const int load = overload_ ? 800 : rounded(pull);
-  memory_.place_word(reg::present_position, to_sign_magnitude(position(), kPositionSign));
-  memory_.place_word(reg::present_velocity, to_sign_magnitude(rounded(velocity_ / unit), kPositionSign));
-  memory_.place_word(reg::present_load, to_sign_magnitude(load, kLoadSign));
-  memory_.place_byte(reg::async_flag, held_ ? 1 : 0);
-  memory_.place_byte(reg::status, status());
-  memory_.place_byte(reg::moving, std::abs(velocity_) > 2.0 ? 1 : 0);
-  memory_.place_word(reg::goal_copy, to_sign_magnitude(rounded(target()), kPositionSign));
-  memory_.place_word(reg::current, static_cast<std::uint16_t>(std::abs(load) / 5));
+  memory_.place_word(reg::kPresentPosition, to_sign_magnitude(position(), kPositionSign));
+  memory_.place_word(reg::kPresentVelocity, to_sign_magnitude(rounded(velocity_ / unit), kPositionSign));
+  memory_.place_word(reg::kPresentLoad, to_sign_magnitude(load, kLoadSign));
+  memory_.place_byte(reg::kAsyncFlag, held_ ? 1 : 0);
+  memory_.place_byte(reg::kStatus, status());
+  memory_.place_byte(reg::kMoving, std::abs(velocity_) > 2.0 ? 1 : 0);
+  memory_.place_word(reg::kGoalCopy, to_sign_magnitude(rounded(target()), kPositionSign));
+  memory_.place_word(reg::kCurrent, static_cast<std::uint16_t>(std::abs(load) / 5));
 }
 
 }  // namespace rl::emulator

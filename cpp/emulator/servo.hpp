@@ -27,11 +27,11 @@ class Servo {
  public:
   Servo(std::uint8_t id, double lag_s);
 
-  [[nodiscard]] std::uint8_t id() const { return memory_.byte(reg::id); }
+  [[nodiscard]] std::uint8_t id() const { return memory_.byte(reg::kId); }
   [[nodiscard]] const Memory& memory() const { return memory_; }
   [[nodiscard]] std::uint8_t status() const;  ///< bits of the status byte
   [[nodiscard]] int position() const;         ///< Present_Position, steps
-  [[nodiscard]] bool answers_writes() const { return memory_.byte(reg::response_level) != 0; }
+  [[nodiscard]] bool answers_writes() const { return memory_.byte(reg::kResponseLevel) != 0; }
   [[nodiscard]] std::int64_t return_delay_ns() const;
 
   /// True while it starts up after a reboot: it hears nothing.

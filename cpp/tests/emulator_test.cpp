@@ -120,10 +120,10 @@ void sign_magnitude_keeps_value_and_sign() {
 void eeprom_write_is_lost_at_reboot_while_locked() {
   Bench bench;
   bench.write(1, {21, 99});
-  CHECK(bench.chain.servo(0).memory().byte(reg::p_gain) == 99);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kPGain) == 99);
   CHECK(bench.chain.statistics().eeprom_writes == 0);
   CHECK(bench.ask(1, Instruction::reboot, {}).empty());
-  CHECK(bench.chain.servo(0).memory().byte(reg::p_gain) == 16);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kPGain) == 16);
   CHECK(bench.ask(1, Instruction::ping, {}).empty());  // it starts up
   bench.run(0.5);
   CHECK(bench.ask(1, Instruction::ping, {}).size() == 1);
@@ -137,24 +137,24 @@ void eeprom_write_stays_when_the_lock_is_open() {
   CHECK(bench.chain.statistics().eeprom_writes == 1);
   CHECK(bench.ask(1, Instruction::reboot, {}).empty());
   bench.run(0.5);
-  CHECK(bench.chain.servo(0).memory().byte(reg::p_gain) == 99);
-  CHECK(bench.chain.servo(0).memory().byte(reg::acceleration) == 0);
-  CHECK(bench.chain.servo(0).memory().byte(reg::lock) == 1);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kPGain) == 99);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kAcceleration) == 0);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kLock) == 1);
 }
 
 void read_only_registers_stay() {
   Bench bench;
   bench.write(1, {3, 1, 2});
   bench.write(1, {62, 1});
-  CHECK(bench.chain.servo(0).memory().word(reg::model) == 777);
-  CHECK(bench.chain.servo(0).memory().byte(reg::voltage) == 120);
+  CHECK(bench.chain.servo(0).memory().word(reg::kModel) == 777);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kVoltage) == 120);
   CHECK(bench.chain.servo(0).status() == 0);
 }
 
 void offset_renames_the_place_where_the_body_stands() {
   Bench bench;
   const int before = bench.position(0);
-  const int offset = from_sign_magnitude(bench.chain.servo(0).memory().word(reg::homing_offset), 11);
+  const int offset = from_sign_magnitude(bench.chain.servo(0).memory().word(reg::kHomingOffset), 11);
   bench.write(1, {31, 0, 0});
   CHECK(bench.position(0) == ((before + offset) % 4096 + 4096) % 4096);
 }
@@ -165,7 +165,7 @@ void torque_128_makes_the_place_the_middle() {
     bench.write(static_cast<std::uint8_t>(id), {40, 128});
     CHECK(bench.position(static_cast<std::size_t>(id - 1)) == 2048);
   }
-  CHECK(bench.chain.servo(0).memory().byte(reg::torque_enable) == 0);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kTorqueEnable) == 0);
 }
 
 void body_without_torque_keeps_its_pose() {
@@ -255,7 +255,7 @@ void muted_motor_leaves_a_gap_and_hears_nothing() {
   CHECK(answers[1].start - answers[0].end() == 2 * Chain::kProcessingNs + 80'000);
   CHECK(bench.ask(2, Instruction::write, {40, 1}).empty());
   bench.chain.mute(1, false);
-  CHECK(bench.chain.servo(1).memory().byte(reg::torque_enable) == 0);
+  CHECK(bench.chain.servo(1).memory().byte(reg::kTorqueEnable) == 0);
   CHECK(bench.ask(2, Instruction::ping, {}).size() == 1);
 }
 
@@ -270,23 +270,23 @@ void response_level_0_answers_reads_and_pings_only() {
   Bench bench;
   CHECK(bench.ask(1, Instruction::write, {8, 0}).empty());
   CHECK(bench.ask(1, Instruction::write, {40, 1}).empty());
-  CHECK(bench.chain.servo(0).memory().byte(reg::torque_enable) == 1);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kTorqueEnable) == 1);
   CHECK(bench.ask(1, Instruction::read, {56, 2}).size() == 1);
   CHECK(bench.ask(1, Instruction::ping, {}).size() == 1);
   CHECK(bench.ask(kBroadcast, Instruction::write, {40, 0}).empty());
-  CHECK(bench.chain.servo(5).memory().byte(reg::torque_enable) == 0);
+  CHECK(bench.chain.servo(5).memory().byte(reg::kTorqueEnable) == 0);
 }
 
 void held_write_waits_for_the_action() {
   Bench bench;
   bench.ask(1, Instruction::reg_write, {40, 1});
   bench.ask(2, Instruction::reg_write, {40, 1});
-  CHECK(bench.chain.servo(0).memory().byte(reg::torque_enable) == 0);
-  CHECK(bench.chain.servo(0).memory().byte(reg::async_flag) == 1);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kTorqueEnable) == 0);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kAsyncFlag) == 1);
   CHECK(bench.ask(kBroadcast, Instruction::action, {}).empty());
-  CHECK(bench.chain.servo(0).memory().byte(reg::torque_enable) == 1);
-  CHECK(bench.chain.servo(1).memory().byte(reg::torque_enable) == 1);
-  CHECK(bench.chain.servo(0).memory().byte(reg::async_flag) == 0);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kTorqueEnable) == 1);
+  CHECK(bench.chain.servo(1).memory().byte(reg::kTorqueEnable) == 1);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kAsyncFlag) == 0);
 }
 
 void id_write_is_answered_under_the_old_id() {
@@ -351,7 +351,7 @@ void waving_leader_shows_its_path_in_its_registers() {
   bench.run(2.5);
   const Pose steps = to_steps(joints_of(Kind::leader), wave_pose(2.5));
   for (std::size_t j = 0; j < kJoints; ++j) CHECK(std::abs(bench.position(j) - steps[j]) <= 0.5);
-  CHECK(bench.chain.servo(0).memory().byte(reg::moving) == 1);
+  CHECK(bench.chain.servo(0).memory().byte(reg::kMoving) == 1);
   bench.write(1, {31, 0, 0});  // another offset renames the places of the path as well
   bench.run(0.0);
   const int renamed = static_cast<int>(std::lround(steps[0])) + joints_of(Kind::leader)[0].homing_offset;
@@ -362,10 +362,10 @@ void status_shows_voltage_heat_and_overload() {
   Bench bench;
   Servo& servo = bench.chain.servo(0);
   const Bytes low{30};
-  servo.place(reg::voltage, low);
+  servo.place(reg::kVoltage, low);
   CHECK(servo.status() == 1);
   const Bytes hot{99};
-  servo.place(reg::temperature, hot);
+  servo.place(reg::kTemperature, hot);
   servo.set_overload(true);
   const auto answers = bench.ask(1, Instruction::ping, {});
   CHECK(answers.size() == 1 && answers[0].packet[4] == (1 | 4 | 32));

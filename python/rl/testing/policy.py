@@ -265,14 +265,18 @@ def program_has_parity(subject: PolicySubject) -> None:
             require(off <= CLOSE, f"its program's state '{place}' is off by {off:.2g} from predict")
 
 
-@rule("the size `debug` trains a step and predicts in 5 s of CPU")
-def debug_is_small(subject: PolicySubject) -> None:
+def _debug_cost(subject: PolicySubject) -> float:
     begin = time.process_time()
     policy = subject.make().train()
     for objective in policy.objectives():
         policy.loss(subject.batch("none", "half"), fresh(), objective.name).total.backward()
     subject.chunk(subject.observe(1), policy=policy.eval())
-    took = time.process_time() - begin
+    return time.process_time() - begin
+
+
+@rule("the size `debug` trains a step and predicts in 5 s of CPU")
+def debug_is_small(subject: PolicySubject) -> None:
+    took = min(_debug_cost(subject) for _ in range(2))  # the first may pay for what torch imports late
     require(took <= SECONDS, f"the size 'debug' took {took:.1f} s", "make the preset smaller")
 
 
