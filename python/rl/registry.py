@@ -63,6 +63,8 @@ class Registry:
             sources = " and ".join(str(source) for _, source in claimed)
             raise InputError(f"{kind} '{name}' is claimed by {sources}", todo="uninstall one, or set RL_PLUGINS")
         todo = nearest(name, (n for k, n in self.claims if k == kind))
+        if "RL_PLUGINS" in os.environ:
+            todo += " (RL_PLUGINS is set and hides others)"
         if self.broken:
             todo += f" ({len(self.broken)} plugins failed to load: see `rl plugins`)"
         raise InputError(f"there is no {kind} '{name}'", todo=todo)
@@ -119,7 +121,8 @@ def discover(environ: Mapping[str, str] = os.environ) -> Registry:
     if "RL_PLUGINS" in environ:
         wanted = {name.strip() for name in environ["RL_PLUGINS"].split(",")} - {""}
         for name in sorted(wanted - {e.name for e in found}):
-            raise InputError(f"RL_PLUGINS names '{name}'", todo=nearest(name, (e.name for e in found)))
+            what = f"RL_PLUGINS names '{name}', which is no installed plugin"
+            raise InputError(what, todo=nearest(name, (e.name for e in found)))
         found = [e for e in found if e.name in wanted]
 
     registry = Registry()

@@ -228,3 +228,16 @@ def test_a_killed_save_never_leaves_half_a_checkpoint(tmp_path):
         checkpoints.write(tmp_path, 2, 9, model, broken)
     assert (tmp_path / "checkpoints" / "last").resolve().name == "000001"
     assert [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()] == ["000001"]
+
+
+def test_fine_tuning_trains_as_a_new_run_does(dataset, tmp_path, capsys):
+    """In training mode, at the checkpoint's own picture size."""
+    assert train("--dataset", dataset, "--steps", 1, "--output_dir", tmp_path / "base") == 0
+    capsys.readouterr()
+    words = ["train", "--policy.path", tmp_path / "base", "--dataset", dataset, "--steps", 1, "--num_workers", 0]
+    words += ["--batch_size", 2, "--device", "cpu", "--open_loop_samples", 0, "--output_dir", tmp_path / "tuned"]
+    assert main([*map(str, words)]) == 0
+    assert "kld_loss" in capsys.readouterr().out
+    saved = tmp_path / "tuned" / "checkpoints" / "last" / "pretrained_model" / "config.json"
+    pictures = [f["shape"] for f in json.loads(saved.read_text())["input_features"].values() if f["type"] == "VISUAL"]
+    assert pictures == [[3, 32, 32]] * 2

@@ -47,6 +47,7 @@ def spec_of(name: str) -> CommandSpec:
 
 def execute(name: str, words: Sequence[str]) -> int:
     """Parse, call, print: the whole of a command. Returns its exit code."""
+    from rl.cli.output import outlive_reader
     from rl.config.command_line import resolve, wants_help
     from rl.registry import registry
     from rl.registry import resolve as target
@@ -60,6 +61,7 @@ def execute(name: str, words: Sequence[str]) -> int:
     resolved = resolve(spec, words, registry())
     for note in resolved.notes:
         print(f"note: {note}")
+    outlive_reader()
     run: Callable[..., int] = target(next(c for c in COMMANDS if c.name == name).run)
     return run(resolved)
 

@@ -141,7 +141,7 @@ def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, con
         duration=config.duration,
         stop=config.stop,
         merge=config.blend or ("replace" if actor.ensemble is None else "ensemble"),
-        coefficient=config.coefficient if config.coefficient is not None else (actor.ensemble or 0.01),
+        coefficient=_coefficient(config.coefficient, actor.ensemble),
         crossfade=config.crossfade,
         interpolation=config.interpolation,
         soft_start_s=1.0 if wanted.fingerprint or getattr(session.robot, "simulated", False) else 3.0,
@@ -167,7 +167,8 @@ def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, con
         outcome = session.run()
     finally:
         source.stop()  # before the runtime goes: an inference may still run
-        actor.close()
+        if not source.running:  # freeing what an inference still uses ends the process hard
+            actor.close()
     median, worst = source.latency_ms
     extra = [("inferences", str(source.inferences)), ("inference p50 / max", f"{median:.1f} / {worst:.1f} ms")]
     extra += [("chunks refused", ", ".join(f"{k} {v}" for k, v in source.refused.items()))] if source.refused else []
@@ -177,12 +178,20 @@ def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, con
     return outcome.exit_code
 
 
+def _coefficient(given: float | None, own: float | None) -> float:
+    """Of the ensemble: the one given, else the policy's, else 0.01; 0 (all equal) is a value too."""
+    return next((value for value in (given, own) if value is not None), 0.01)
+
+
 def _dry(session: Session, actor: Any) -> int:
     """One inference on what robot and cameras really show; nothing is energised."""
     import numpy as np
 
+    from rl.control.loops import translated
+
     session.join()
-    snapshot = session.robot.snapshot()
+    with translated():
+        snapshot = session.robot.snapshot()
     chunk = actor.infer(session.source.observe(snapshot), snapshot.captured)
     if not np.isfinite(chunk).all():
         raise RlError("the policy gave a number that is none (NaN or infinite)", where="policy")

@@ -59,7 +59,6 @@ app = typer.Typer(
     cls=Group,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
     add_completion=True,
     help="Record, train, evaluate, export and run robot-learning policies.",
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -74,11 +73,14 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    ctx: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Record, train, evaluate, export and run robot-learning policies."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 def _add(name: str, summary: str) -> None:
@@ -102,6 +104,7 @@ def main(words: list[str] | None = None) -> int:
     """Run one command line. Exit codes: 0 done, 1 failed, 2 wrong input, 3 a part is missing, 130 interrupted."""
     try:
         code = app(args=words, standalone_mode=False, prog_name="rl")
+        sys.stdout.flush()
     except RlError as error:
         return _failed(str(error), error.exit_code)
     except RlUsage as error:
@@ -115,6 +118,9 @@ def main(words: list[str] | None = None) -> int:
         return 0
     except ModuleNotFoundError as error:
         return _missing_module(error)
+    except OSError as error:  # a disk, a folder or a device that says no
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{where}{error.strerror or error}", 1)
     return code if isinstance(code, int) else 0
 
 

@@ -55,9 +55,19 @@ def run(resolved: Resolved) -> int:
         finally:
             if hasattr(writer, "close"):
                 writer.close()
+            if not config.resume and not tape.saved:
+                _remove_empty(root)
             print(f"{len(tape.saved)} episodes, {tape.rows} rows saved in {root}")
     print_outcome(outcome)
     return outcome.exit_code
+
+
+def _remove_empty(root: Path) -> None:
+    """A folder in which no episode was saved must not stand in the way of the next try."""
+    import shutil
+
+    if root.is_dir() and all(p.name == ".rl" for p in root.iterdir()):
+        shutil.rmtree(root)
 
 
 def root_of(dataset: RecordedSet | PlayedSet) -> Path:

@@ -45,6 +45,10 @@ def run(resolved: Resolved) -> int:
         print(warning)
     source = EpisodeSource(actions, fps * config.speed)
     with Session(robot, source, sinks=sinks, settings=settings) as session:
+        session.connect()
+        if wanted.fingerprint:  # older sets do not say it
+            note = fit.check_calibration(wanted, session.fingerprint, simulated=simulated, what="the data set")
+            session.tell(*filter(None, [note]))
         print(f"episode {config.episode}: {len(actions)} rows at {fps:g} Hz")
         outcome = session.run()
     print_outcome(outcome)
@@ -70,4 +74,4 @@ def _episode(config: ReplayConfig) -> tuple[Any, Any, float]:
         raise InputError("the set holds no action vector", where=str(root))
     rows = np.arange(found[0].start, found[0].start + found[0].length)
     values = np.asarray(reader.rows(rows, [action.name])[action.name], np.float32)
-    return Wanted({}, {action.name: action}, info.robot), values, float(info.fps)
+    return Wanted({}, {action.name: action}, info.robot, info.calibration), values, float(info.fps)

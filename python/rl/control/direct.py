@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl.api.errors import RlError
-from rl.api.protocols import Axis, Rests, Robot
+from rl.api.protocols import Axis, Rests, Robot, Snapshot
 from rl.control.limits import Limiter
 from rl.control.settings import STATES, Settings
 
@@ -26,6 +26,8 @@ Vector = NDArray[np.float64]
 
 STARVED_HOLD_S = 1.0  # an empty queue for this long is HOLD
 REST_LIMIT_S = 8.0
+STALE_S = 0.1  # a state older than this is never driven on
+LATCHED = ("FAULT", "ESTOP")
 RING = 20_000  # records kept
 LATE = 1.5  # periods: a tick later than this is a miss
 
@@ -80,6 +82,10 @@ class DirectLoop:
         self._first_goal = self._active_from = self._active_to = 0
         self._rejected: dict[str, int] = {}
         self._align = 0
+        unknown = np.full(robot.state.shape[0], np.nan, np.float32)
+        self._seen = Snapshot(unknown, 0, np.full(len(unknown), np.inf, np.float32))  # until `start` reads it
+        self._age_s = 0.0  # of the state when it was seen
+        self._newest = -1  # stamp of the newest set point
 
     # --- calls of the session
 
@@ -100,10 +106,13 @@ class DirectLoop:
         if faults:
             raise RlError(f"not armed: {', '.join(faults)}", where="robot")
         with self._lock:
-            if self._state not in ("DISARMED", "OFF"):
+            if self._state not in ("DISARMED", "OFF") or self._stopping:
                 return
-            measured = self._measured()
-            self.limiter.begin(np.where(self.rolls, 0.0, measured))
+            begin = np.where(self.rolls, 0.0, self._measured())
+            if not np.isfinite(begin).all():
+                odd = ", ".join(a.name for a, ok in zip(self.axes, np.isfinite(begin), strict=True) if not ok)
+                raise RlError(f"not armed: the measured pose is no number: {odd}", where="robot")
+            self.limiter.begin(begin)
             self._armed = self._beat = time.monotonic_ns()
             self._enter("SOFT_START", "armed")
 
@@ -117,16 +126,22 @@ class DirectLoop:
         if not np.isfinite(values).all():
             return self._count("not-finite")
         with self._lock:
-            self._setpoint = np.array(values, np.float64)
+            if at <= self._newest:  # what came before, or twice, says nothing new
+                return self._count("stale")
+            self._setpoint, self._newest = np.array(values, np.float64), at
         return ""
 
     def heartbeat(self) -> None:
         self._beat = time.monotonic_ns()
 
     def request_stop(self, policy: str = "") -> None:
+        """As the core: a second request within 2 s, or one for off, releases. FAULT and ESTOP stay latched."""
         now = time.monotonic_ns()
         with self._lock:
-            if self._stopping and now - self._stopping < 2_000_000_000:
+            if self._state in ("OFF", *LATCHED):
+                return
+            if self._stopping and (now - self._stopping < 2_000_000_000 or policy == "off"):
+                self._stop_policy = "off"
                 self._enter("OFF", "asked twice")
             elif not self._stopping:
                 self._stopping, self._stop_policy = now, policy or self._stop_policy  # type: ignore[assignment]
@@ -202,7 +217,7 @@ class DirectLoop:
         """Ends the loop; may be called twice."""
         if self._thread is not None:
             with self._lock:
-                if self._state not in ("OFF", "FAULT", "ESTOP"):
+                if self._state not in ("OFF", *LATCHED):
                     self._enter("OFF", "closed")
             self._thread.join(timeout=2.0)
             self._thread = None
@@ -235,14 +250,16 @@ class DirectLoop:
         except Exception as error:  # noqa: BLE001  a vendor's library may raise anything; the arm must still end safely
             self._fail(f"{type(error).__name__}: {error}")
         finally:
-            self._release()
-            self._ended.set()
+            try:
+                self._release()
+            finally:
+                self._ended.set()
 
     def _tick(self, deadline: int, woke: int) -> bool:
         with self._lock:
             self._advance(woke)
             state = self._state
-            if state in ("OFF", "FAULT", "ESTOP"):
+            if state in ("OFF", *LATCHED):
                 return False
             wanted = self._wanted(woke, state)
             goal = None
@@ -271,12 +288,22 @@ class DirectLoop:
         if self.others is not None:
             whole = np.array(self.others(), np.float64)
             whole[self.columns] = goal
+        if not np.isfinite(whole).all():
+            raise RlError("a goal is no number; it was not sent", where="robot")
         sent = np.asarray(self.robot.command(whole.astype(np.float32), deadline), np.float64)
         return sent[self.columns] if self.others is not None else sent
 
     def _advance(self, now: int) -> None:
         """The state machine: what time and sources make of the state."""
         state, settings = self._state, self.settings
+        if not self._age_s <= STALE_S:  # not a number counts as stale
+            if state in ("SOFT_START", "ACTIVE", "REST"):
+                self._enter("HOLD", "the robot's state is stale")
+        elif state == "HOLD" and self._stopping:
+            self._enter("REST", "stop requested")
+        if state == "HOLD" and self._stopping and now - self._stopping > REST_LIMIT_S * 1e9:
+            self._enter("OFF", "rest move took too long; released")
+        state = self._state
         if state in ("SOFT_START", "ACTIVE") and self.source != "leader":
             if now - self._beat > settings.heartbeat_timeout_s * 1e9:
                 self._enter("HOLD", "the source gives no sign of life")
@@ -313,7 +340,8 @@ class DirectLoop:
         if self._stop_policy != "rest" or not isinstance(self.robot, Rests):
             return None
         pose = self.robot.rest_pose()
-        return None if pose is None else np.asarray(pose, np.float64)[self.columns]
+        found = None if pose is None else np.asarray(pose, np.float64)[self.columns]
+        return found if found is not None and np.isfinite(found).all() else None
 
     def _due(self, now: int) -> Vector | None:
         if self.source == "chunks":
@@ -336,7 +364,11 @@ class DirectLoop:
         return due
 
     def _see(self) -> None:
-        self._seen = self.robot.snapshot()
+        seen = self.robot.snapshot()
+        ages = np.asarray(seen.age, np.float64)
+        own = ages[self.columns] if len(ages) > self.columns.max() else ages
+        self._age_s = (time.monotonic_ns() - int(seen.captured)) / 1e9 + float(own.max(initial=0.0))
+        self._seen = seen
 
     def _measured(self) -> Vector:
         values = np.asarray(self._seen.values, np.float64)
@@ -355,10 +387,14 @@ class DirectLoop:
 
     def _fail(self, reason: str) -> None:
         with self._lock:
-            self._enter("FAULT", reason)
+            if self._state == "ESTOP":  # stays latched; the reason says more
+                self._reason = f"{self._reason}; {reason}"
+            else:
+                self._enter("FAULT", reason)
 
     def _release(self) -> None:
+        """The robot's own stop. After a fault or an e-stop it holds: a free arm falls."""
         try:
-            self.robot.stop(self._stop_policy)
-        except (RlError, OSError) as error:
-            self._fail(f"stop failed: {error}")
+            self.robot.stop("hold" if self._state in LATCHED else self._stop_policy)
+        except Exception as error:  # noqa: BLE001  a vendor's library may raise anything
+            self._fail(f"stop failed: {type(error).__name__}: {error}")

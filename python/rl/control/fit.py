@@ -122,16 +122,16 @@ def full_names(rename: Mapping[str, str]) -> dict[str, str]:
     return {_full(a): _full(b) for a, b in rename.items()}
 
 
-def check_calibration(wanted: Wanted, fingerprint: str, *, simulated: bool) -> str:
+def check_calibration(wanted: Wanted, fingerprint: str, *, simulated: bool, what: str = "the policy") -> str:
     """A warning to print, or ''. Errors: InputError when both calibrations are known and differ on hardware."""
     if not wanted.fingerprint:
-        return "warning: the policy does not say with which calibration it was made; the arm starts at v_soft"
+        return f"warning: {what} does not say with which calibration it was made; the arm starts at v_soft"
     if wanted.fingerprint == fingerprint or not fingerprint:
         return ""
     if simulated:
-        return f"note: the policy was made with calibration {wanted.fingerprint}, the emulated arm has {fingerprint}"
+        return f"note: {what} was made with calibration {wanted.fingerprint}, the emulated arm has {fingerprint}"
     raise InputError(
-        f"the policy was made with calibration {wanted.fingerprint}, this arm has {fingerprint}",
+        f"{what} was made with calibration {wanted.fingerprint}, this arm has {fingerprint}",
         where="calibration",
         todo="use the arm and calibration file of the recording",
     )

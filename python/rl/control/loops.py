@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ class JointLoop:
 
     def __init__(self, members: Sequence[Member], action: int, state: int) -> None:
         self.members, self.action, self.state = tuple(members), action, state
+        self.asked = 0.0  # when the stop was last asked for, s of the monotonic clock; 0: never
 
     @classmethod
     def over(
@@ -137,11 +139,20 @@ class JointLoop:
     # --- as one loop
 
     def start(self) -> None:
+        """All loops, or none: what runs already is closed when another one fails."""
+        begun: list[Any] = []
         with translated():
-            for member in self.members:
-                if isinstance(member.loop, DirectLoop) and self.members[0].loop is not member.loop:
-                    member.loop.align(_deadline(self.members[0].loop))
-                member.loop.start()
+            try:
+                for member in self.members:
+                    if isinstance(member.loop, DirectLoop) and self.members[0].loop is not member.loop:
+                        member.loop.align(_deadline(self.members[0].loop))
+                    member.loop.start()
+                    begun.append(member.loop)
+            except BaseException:
+                for loop in reversed(begun):
+                    with suppress(Exception):  # the failure to start is the one to know of
+                        loop.close()
+                raise
 
     def arm(self) -> None:
         with translated():
@@ -173,6 +184,7 @@ class JointLoop:
             member.loop.heartbeat()
 
     def request_stop(self, policy: str = "") -> None:
+        self.asked = time.monotonic()
         for member in self.members:
             member.loop.request_stop(policy)
 
@@ -202,12 +214,14 @@ class JointLoop:
         return whole
 
     def wait(self, timeout_s: float) -> bool:
-        """True once every loop has ended. One that ended by a fault stops the others."""
+        """True once every loop has ended. One that ended by a fault stops the others, which are asked once."""
         ended = [member.loop.wait(timeout_s if at == 0 else 0.0) for at, member in enumerate(self.members)]
         if any(ended) and not all(ended):
-            for member, over in zip(self.members, ended, strict=True):
-                if not over and member.loop.snapshot().state in ("SOFT_START", "ACTIVE", "HOLD"):
-                    member.loop.request_stop()
+            if not self.asked:  # a second request within 2 s would mean: off, now
+                self.asked = time.monotonic()
+                for member, over in zip(self.members, ended, strict=True):
+                    if not over:
+                        member.loop.request_stop()
             if ended[0]:  # the first one's wait returns at once from now on
                 next(m for m, over in zip(self.members, ended, strict=True) if not over).loop.wait(timeout_s)
         return all(ended)
@@ -217,8 +231,15 @@ class JointLoop:
         return {member.name: member.loop.report() for member in self.members}
 
     def close(self) -> None:
+        """Every loop is closed before the first failure is raised."""
+        failures: list[Exception] = []
         for member in self.members:
-            member.loop.close()
+            try:
+                member.loop.close()
+            except Exception as error:  # noqa: BLE001  raised below, once all are closed
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 class _Whole:
@@ -260,5 +281,5 @@ def _rest_of(robot: Any) -> NDArray[np.float64]:
 
 def _deadline(loop: Any) -> int:
     """A deadline of a running loop, for others to keep step with."""
-    found = loop.records(0, 1)["deadline"]
+    found = loop.records(-1, 1)["deadline"]
     return int(found[-1]) if len(found) else 0

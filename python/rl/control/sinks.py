@@ -66,7 +66,7 @@ class Trace:
         if session.loop is None:
             return
         for member in session.loop.members:
-            found = member.loop.records(self._since.get(member.name, 0))
+            found = member.loop.records(self._since.get(member.name, -1))
             if len(found["cycle"]):
                 self._since[member.name] = int(found["cycle"][-1])
                 self._pieces.setdefault(member.name, []).append({name: found[name] for name in COLUMNS})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rl.api.errors import InputError, RlError
 from rl.api.features import Feature, Features
 from rl.control.cameras import Cameras
+from rl.control.loops import translated
 
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
 TOO_OLD = 5  # chunks in a row that the core refused as too old
@@ -57,7 +58,8 @@ class Threads:
     def run(self, name: str, work: Callable[[], None]) -> None:
         def guarded() -> None:
             try:
-                work()
+                with translated():
+                    work()
             except BaseException as error:  # noqa: BLE001  kept, and raised in the session's thread
                 self.failure = self.failure or error
 
@@ -74,7 +76,12 @@ class Threads:
         self.over.set()
         for thread in self._threads:
             thread.join(timeout_s)
-        self._threads = []
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+
+    @property
+    def alive(self) -> bool:
+        """Whether one still runs."""
+        return any(thread.is_alive() for thread in self._threads)
 
 
 def check_actions(given: Feature, wanted: Feature, what: str) -> None:
@@ -201,6 +208,11 @@ class PolicySource:
 
     def stop(self) -> None:
         self._threads.stop(timeout_s=10.0)  # an inference that runs is waited for
+
+    @property
+    def running(self) -> bool:
+        """Whether an inference still runs: its runtime may not be closed yet."""
+        return self._threads.alive
 
     def close(self) -> None:
         self.stop()

@@ -18,11 +18,12 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
     when a loss is no number, with every earlier checkpoint untouched; KeyboardInterrupt after a checkpoint is saved.
     """
     from rl.registry import registry
-    from rl.train.task import build_policy, open_task
+    from rl.train.task import build_policy, open_task, with_size_of_checkpoint
 
     if config.policy is None:
         raise InputError("no policy is chosen", where="rl train", todo="add --policy NAME; `rl plugins` lists them")
     registry().require("policy", config.policy.name)
+    config = with_size_of_checkpoint(config)
     task = open_task(config)  # before torch is imported: what is wrong with the request is said at once
 
     from rl.data import Batches, WindowView
@@ -49,6 +50,7 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
     schedule, told = build_schedule(recipe, config.scheduler, config.steps, factory.lr)
     learner = Learner(policy, device, factory)
 
+    policy.train()  # a checkpoint to fine-tune comes in evaluation mode
     run = run or Run.create(config, sources)
     run.attach(policy, learner, processing, task)
     first = run.restore(device)

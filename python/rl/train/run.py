@@ -35,7 +35,10 @@ class Run:
         """A new folder with the resolved tree in it. Errors: InputError when it is there already."""
         folder = folder_of(config)
         refuse_existing(folder)
-        folder.mkdir(parents=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot be made: {error.strerror}", where=str(folder)) from None
         run = cls(folder, config, resumed=False, sources=sources or {})
         run._write_config()
         return run
@@ -187,6 +190,7 @@ class Run:
             if self._asked.is_set():
                 raise KeyboardInterrupt
             self._asked.set()
+            os.write(2, b"stopping after this step, then saving; again: end now, unsaved\n")
 
         kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -31,6 +31,20 @@ class Task:
     notes: tuple[str, ...]
 
 
+def with_size_of_checkpoint(config: TrainConfig) -> TrainConfig:
+    """Fine-tuning sees pictures at the size that the checkpoint was trained at, unless another is asked for."""
+    if config.policy is None or config.policy.path is None or config.dataset.image_size is not None:
+        return config
+    from rl.nn import checkpoint
+
+    found = checkpoint.describe(checkpoint.find(Path(config.policy.path)))
+    sizes = {f.shape[:2] for f in found.inputs.values() if f.kind == "image"}
+    if len(sizes) != 1:
+        return config
+    height, width = sizes.pop()
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, image_size=(height, width)))
+
+
 def root_of(options: DatasetOptions) -> Path:
     """The data set's folder. Errors: InputError when neither a folder nor a name is given, or it is not there."""
     if options.root is not None:
@@ -61,6 +75,8 @@ def open_task(config: TrainConfig) -> Task:
     inputs = _in_units(_resized(inputs, options.image_size), units)
     outputs = _in_units(outputs, units)
     train, held = split_episodes(reader, options, config.seed)
+    if recorded and hasattr(reader, "check_frames"):  # those of the check at the end too: not after hours of training
+        reader.check_frames(list(recorded), [*train, *held])
     statistics = statistics_for(reader, [*inputs, *outputs])
     found = (*reader.info.notes, *notes)
     return Task(reader, inputs, outputs, recorded, statistics, train, held, units, found)
