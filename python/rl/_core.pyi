@@ -121,7 +121,7 @@ class ActionQueue:
     ) -> None:
         """merge: replace | ensemble | crossfade | weighted_average | latest_only | average | conservative."""
     def push(self, observed: int, period: int, chunk: NDArray[np.float32], now: int) -> str:
-        """'' when accepted, else why not: empty, duplicate, not-finite, width, stale, full."""
+        """'' when accepted, else why not: empty, duplicate, not-finite, width, stale, full, future."""
     def at(self, now: int) -> NDArray[np.float64] | None:
         """Interpolated action (A,) due at `now`; None when nothing covers it (starved)."""
     def remaining(self, now: int) -> int:
@@ -198,7 +198,7 @@ class ControlLoop:
     def arm(self) -> None:
         """Checks (reliability 3.4, first part), then SOFT_START: the first goal on the wire is the measured pose."""
     def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
-        """As ActionQueue.push; single producer, never blocks, counts what it refuses."""
+        """As ActionQueue.push; single producer, never blocks, counts what it refuses. Accepted: also a heartbeat."""
     def push_setpoint(self, values: NDArray[np.float64], at: int) -> str: ...
     def heartbeat(self) -> None: ...
     def request_stop(self, policy: str = "") -> None:
@@ -218,7 +218,10 @@ class ControlLoop:
         read_us {p50,p99,max}, misses, late_reads, missing {joint: n}, clamped, rejected {why: n}, starved,
         states [(name, at_s, reason)], still_energised [str], realtime [str], exit_code."""
     def close(self) -> None:
-        """Ends the loop (off), joins it, closes the buses. May be called twice."""
+        """Ends the loop by its stop policy (waits for the rest move), joins it, closes the buses. May be called twice.
+
+        In FAULT, ESTOP, and HOLD without a rest pose torque stays as it is: see `still_energised` of the report.
+        """
 
 # --- emulator (shares no packet code with the rest)
 

@@ -183,6 +183,33 @@ def test_an_emergency_stop_latches_until_reset(arm: _core.Emulator) -> None:
     assert [arm.registers(i)[40] for i in range(1, 7)] == [0] * 6
 
 
+def test_closing_after_an_emergency_stop_keeps_the_arm_up_and_says_so(arm: _core.Emulator) -> None:
+    loop = loop_of(arm)
+    loop.arm()
+    loop.estop()
+    assert not loop.wait(0.1)
+    loop.close()
+    report = loop.report()
+    assert report["exit_code"] == 1
+    assert len(report["still_energised"]) == 6
+    assert [arm.registers(i)[40] for i in range(1, 7)] == [1] * 6
+    with pytest.raises(_core.CoreError, match="closed"):
+        loop.start()
+
+
+def test_only_what_is_accepted_is_a_sign_of_life(arm: _core.Emulator) -> None:
+    loop = loop_of(arm, source="setpoints", heartbeat_timeout_s=0.25)
+    loop.arm()
+    wrong = np.full(6, np.nan)
+    for _ in range(30):
+        assert loop.push_setpoint(wrong, _core.monotonic_ns()) == "not-finite"
+        assert not loop.wait(0.02)
+    seen = loop.snapshot()
+    loop.close()
+    assert seen.state == "HOLD"
+    assert "silent" in seen.reason
+
+
 def test_a_lost_port_is_a_fault_with_exit_code_one(arm: _core.Emulator) -> None:
     loop = loop_of(arm)
     loop.arm()
@@ -218,7 +245,9 @@ def test_illegal_chunks_are_counted_and_change_nothing(arm: _core.Emulator) -> N
     assert loop.push_chunk(now - 600_000_000, PERIOD, good) == "stale"
     assert loop.push_chunk(now, PERIOD, good) == ""
     assert loop.push_chunk(now, PERIOD, good) == "duplicate"
-    assert loop.report()["rejected"] == {"not-finite": 1, "width": 1, "stale": 1, "duplicate": 1}
+    assert loop.push_chunk(now + 2 * 3_600_000_000_000, PERIOD, good) == "future"
+    assert loop.push_chunk(now + PERIOD, PERIOD, good) == ""  # what was refused did not outdate what follows
+    assert loop.report()["rejected"] == {"not-finite": 1, "width": 1, "stale": 1, "duplicate": 1, "future": 1}
     assert loop.snapshot().state == "DISARMED"
     loop.close()
 

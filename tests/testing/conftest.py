@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rl import registry as plugins
 from rl.api import Need
 from rl.registry import KINDS, Registry, Source
+from tests.fixtures.planting import forget_registry, replace_registry
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 EXTRA = {
@@ -28,7 +28,7 @@ def plant(monkeypatch):
     if str(FIXTURES) not in sys.path:
         monkeypatch.syspath_prepend(str(FIXTURES))
     registry = Registry()
-    monkeypatch.setattr(plugins, "registry", lambda: registry)
+    replace_registry(monkeypatch, registry)
 
     def put(kind, target, name="planted", **changed):
         given = {
@@ -45,4 +45,5 @@ def plant(monkeypatch):
         registry.loaded[source] = 0.1
         return registry
 
-    return put
+    yield put
+    forget_registry()

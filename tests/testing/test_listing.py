@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rl import registry as plugins
 from rl.registry import Registry, discover
 from rl.testing import listing
 from rl.testing.conformance import Subject, outcomes
 from tests.fixtures.distributions import lay_out, policy_module
+from tests.fixtures.planting import forget_registry, replace_registry
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -22,13 +22,14 @@ def first_fault(tmp_path, monkeypatch):
     def find(modules, registry=None, rules=listing.RULES):
         monkeypatch.syspath_prepend(str(lay_out(tmp_path, "planted-thing", modules)))
         found = registry or discover({"RL_PLUGINS": "planted-thing"})
-        monkeypatch.setattr(plugins, "registry", lambda: found)
+        replace_registry(monkeypatch, found)
         for name in modules:
             sys.modules.pop(name, None)
         broken = [o for o in outcomes(Subject("policy", "planted", {}), rules) if o.verdict == "broken"]
         return (broken[0].sentence, broken[0].reason) if broken else None
 
-    return find
+    yield find
+    forget_registry()
 
 
 @pytest.mark.parametrize(

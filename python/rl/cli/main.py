@@ -13,6 +13,8 @@ from rl.api.errors import RlError
 from rl.cli.commands import COMMANDS, execute, spec_of
 
 INTERRUPTED = 130
+CORE_CODES = dict.fromkeys(("absent", "permission", "busy", "motor-missing"), 3)
+CORE_CODES |= dict.fromkeys(("usage", "calibration", "wrong-model"), 2)
 # Typer brings its own click in newer versions and uses the shared one in older ones: asked for through its classes.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 CLICK = TyperCommand.__mro__[1].__module__.rpartition(".")[0]
@@ -121,6 +123,11 @@ def main(words: list[str] | None = None) -> int:
     except OSError as error:  # a disk, a folder or a device that says no
         where = f"{error.filename}: " if error.filename else ""
         return _failed(f"{where}{error.strerror or error}", 1)
+    except Exception as error:
+        core = sys.modules.get("rl._core")  # not imported for this: without it the error is none of its
+        if core is None or not isinstance(error, core.CoreError):
+            raise
+        return _failed(str(error), CORE_CODES.get(str(getattr(error, "code", "")), 1))
     return code if isinstance(code, int) else 0
 
 

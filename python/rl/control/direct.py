@@ -85,6 +85,7 @@ class DirectLoop:
         unknown = np.full(robot.state.shape[0], np.nan, np.float32)
         self._seen = Snapshot(unknown, 0, np.full(len(unknown), np.inf, np.float32))  # until `start` reads it
         self._age_s = 0.0  # of the state when it was seen
+        self._asked = 0  # when a stop was last requested, ns; the end by duration is no request
         self._newest = -1  # stamp of the newest set point
 
     # --- calls of the session
@@ -140,7 +141,9 @@ class DirectLoop:
         with self._lock:
             if self._state in ("OFF", *LATCHED):
                 return
-            if self._stopping and (now - self._stopping < 2_000_000_000 or policy == "off"):
+            again = self._asked != 0 and now - self._asked < 2_000_000_000
+            self._asked = now
+            if again or (self._stopping and policy == "off"):
                 self._stop_policy = "off"
                 self._enter("OFF", "asked twice")
             elif not self._stopping:
@@ -212,6 +215,11 @@ class DirectLoop:
             "realtime": ["no core bus: Python's timing"],
             "exit_code": 1 if failed else 0,
         }
+
+    @property
+    def held(self) -> bool:
+        """Whether it ended as asked with the torque on."""
+        return self._state == "OFF" and self._stop_policy == "hold"
 
     def close(self) -> None:
         """Ends the loop; may be called twice."""
@@ -295,15 +303,8 @@ class DirectLoop:
 
     def _advance(self, now: int) -> None:
         """The state machine: what time and sources make of the state."""
+        self._check_age(now)
         state, settings = self._state, self.settings
-        if not self._age_s <= STALE_S:  # not a number counts as stale
-            if state in ("SOFT_START", "ACTIVE", "REST"):
-                self._enter("HOLD", "the robot's state is stale")
-        elif state == "HOLD" and self._stopping:
-            self._enter("REST", "stop requested")
-        if state == "HOLD" and self._stopping and now - self._stopping > REST_LIMIT_S * 1e9:
-            self._enter("OFF", "rest move took too long; released")
-        state = self._state
         if state in ("SOFT_START", "ACTIVE") and self.source != "leader":
             if now - self._beat > settings.heartbeat_timeout_s * 1e9:
                 self._enter("HOLD", "the source gives no sign of life")
@@ -320,6 +321,17 @@ class DirectLoop:
             self._enter("REST", "duration over")
         if state == "REST" and self._rested(now):
             self._enter("OFF", "at rest")
+
+    def _check_age(self, now: int) -> None:
+        """An old state holds the robot; a stop that waits for a fresh one goes on, or ends when that takes too long."""
+        stale = not self._age_s <= STALE_S  # no number counts as stale
+        if stale and self._state in ("SOFT_START", "ACTIVE", "REST"):
+            self._enter("HOLD", "the robot's state is stale")
+        elif self._state == "HOLD" and self._stopping:
+            if not stale:
+                self._enter("REST", "stop requested")
+            elif now - self._stopping > REST_LIMIT_S * 1e9:
+                self._enter("OFF", "rest move took too long")
 
     def _over(self, now: int) -> bool:
         wanted = self.settings.duration

@@ -217,11 +217,12 @@ class JointLoop:
         """True once every loop has ended. One that ended by a fault stops the others, which are asked once."""
         ended = [member.loop.wait(timeout_s if at == 0 else 0.0) for at, member in enumerate(self.members)]
         if any(ended) and not all(ended):
-            if not self.asked:  # a second request within 2 s would mean: off, now
+            left = [member.loop for member, over in zip(self.members, ended, strict=True) if not over]
+            moving = [loop for loop in left if loop.snapshot().state in ("SOFT_START", "ACTIVE", "HOLD")]
+            if moving and not self.asked:  # a second request within 2 s would mean: off, now
                 self.asked = time.monotonic()
-                for member, over in zip(self.members, ended, strict=True):
-                    if not over:
-                        member.loop.request_stop()
+                for loop in moving:
+                    loop.request_stop()
             if ended[0]:  # the first one's wait returns at once from now on
                 next(m for m, over in zip(self.members, ended, strict=True) if not over).loop.wait(timeout_s)
         return all(ended)

@@ -38,7 +38,8 @@ def features(state: Feature, action: Feature, cameras: Cameras) -> dict[str, Fea
 class Cycles:
     """The newest cycles of all loops, looked up by time."""
 
-    KEEP = 400
+    KEEP_NS = 5_000_000_000  # longer than a writer may block
+    FIRST = 400  # cycles looked back at when a take begins
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
@@ -50,17 +51,25 @@ class Cycles:
             since = int(kept["cycle"][-1]) if kept is not None and len(kept["cycle"]) else self._from(member)
             found = member.loop.records(since)
             if kept is not None:
-                found = {name: np.concatenate([kept[name], found[name]])[-self.KEEP :] for name in kept}
+                found = {name: np.concatenate([kept[name], found[name]]) for name in kept}
+                times = found["captured"]
+                begin = int(np.searchsorted(times, times[-1] - self.KEEP_NS)) if len(times) else 0
+                found = {name: values[begin:] for name, values in found.items()}
             self._kept[member.name] = found
 
     def at(self, instant: int) -> dict[str, NDArray[Any]] | None:
-        """State read by `instant`, ns, and the goal written next; None while that has not happened yet."""
+        """State read by `instant`, ns, and the goal written next; None while that has not happened yet.
+
+        Errors: RlError when the cycles of that instant are not kept any more.
+        """
         state, action = np.zeros(self.loop.state, np.float32), np.zeros(self.loop.action, np.float32)
         requested, captured = action.copy(), 0
         for member in reversed(self.loop.members):  # the core's elements win
             kept = self._kept[member.name]
             times = kept["captured"]
             row = int(np.searchsorted(times, instant, side="right")) - 1
+            if row < 0 and len(times):
+                raise RlError("storing the rows is too slow: the cycles of one are gone already", where="record")
             if row + 1 >= len(times) or row < 0 or not kept["wrote"][row + 1]:
                 return None
             state[member.states] = kept["values"][row]
@@ -70,7 +79,7 @@ class Cycles:
         return {"state": state, "action": action, "requested": requested, "captured": np.array(captured)}
 
     def _from(self, member: Any) -> int:
-        return max(0, int(member.loop.snapshot().cycle) - self.KEEP)
+        return max(-1, int(member.loop.snapshot().cycle) - self.FIRST)
 
 
 @dataclass

@@ -8,8 +8,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -23,6 +25,8 @@ from rl.control.settings import Settings
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 HOLD_S = 10.0  # longest HOLD that may be left again
+SECOND_S = 2.0  # a stop asked for again within this releases at once
+LAST_S = 12.0  # longest wait for a latched loop that was asked once more: 8 s of rest move of the others, release
 RESUME_S = 0.5  # between two requests to go on
 END_S = 30.0  # longest wait for the stop policy: 8 s of rest move, 10 s of HOLD before it, release
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -75,7 +79,8 @@ class Session:
         self.loop: JointLoop | None = None
         self.stopping = False
         self._interrupts = 0
-        self._connected = self._joined = False
+        self._signals: dict[int, float] = {}  # number -> when it came last
+        self._connected = self._joined = self._started = False
         self._held = self._asked = 0.0  # since when HOLD lasts; when going on was last asked for
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
@@ -84,8 +89,13 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self.close()
+        except RlError as failure:
+            if error is None:
+                raise
+            self.tell(f"while closing: {failure}")  # what came before is the failure to know of
 
     # --- before motion
 
@@ -121,11 +131,12 @@ class Session:
         self.tell(*self.source.notes)
 
     def tell(self, *notes: str) -> None:
-        """Lines for a person, each once."""
+        """Lines for a person, each once. A terminal that is gone changes nothing."""
         for note in notes:
             if note not in self._told:
                 self._told.append(note)
-                self.say(note)
+                with suppress(OSError):
+                    self.say(note)
 
     @property
     def fingerprint(self) -> str:
@@ -142,20 +153,25 @@ class Session:
             self.join()
         axes = getattr(self.robot, "leader_axes", self.robot.axes) if self.source.led else self.robot.axes
         leaders = self.source.leaders() if self.source.kind == "leader" else []
-        self.loop = JointLoop.over(self.robot, axes, self.settings, self.source.kind, leaders)
-        failure: BaseException | None = None
+        with translated():
+            self.loop = JointLoop.over(self.robot, axes, self.settings, self.source.kind, leaders)
+        failures: list[BaseException] = []
         handlers = self._catch_signals()
         try:
-            self._begin()
-            self._watch()
-        except BaseException as error:  # noqa: BLE001  raised again once the arm has stopped
-            failure = error
+            try:
+                self._begin()
+                self._watch()
+            except BaseException as error:  # noqa: BLE001  raised again once the arm has stopped
+                failures.append(error)
+            failures += self._finish(bool(failures))
         finally:
-            self._finish(failure)
             self._restore(handlers)
+        failures = [error for error in failures if not isinstance(error, KeyboardInterrupt)]
+        if failures and not self._started:  # nothing moved: there is nothing to say of it
+            raise failures[0]
         outcome = self._outcome()
-        if failure is not None and not isinstance(failure, KeyboardInterrupt):
-            raise failure
+        if failures:
+            raise failures[0]
         return outcome
 
     def request_stop(self) -> None:
@@ -167,9 +183,11 @@ class Session:
     def _begin(self) -> None:
         assert self.loop is not None
         self.loop.start()
+        self._started = True
         self.source.start(self.loop)
         for sink in self.sinks:
-            sink.begin(self)
+            with named(sink):
+                sink.begin(self)
         if not self._interrupts:
             self.loop.arm()
 
@@ -187,7 +205,8 @@ class Session:
             self._check_start(state)
             self._check_hold(look)
             for sink in self.sinks:
-                sink.poll(self)
+                with named(sink):
+                    sink.poll(self)
             if self.source.poll() and not self.stopping:
                 self.request_stop()
             if self.stopping and self._gave_up(state):
@@ -225,61 +244,70 @@ class Session:
             raise RlError(look.reason or look.state, where=look.state.lower())
 
     def _gave_up(self, state: str) -> bool:
-        """A stop that ends in HOLD (no rest pose), FAULT or ESTOP is over when it stands still."""
+        """A stop that falls into FAULT or ESTOP is forgotten there. HOLD ends by itself."""
         now = time.monotonic()
-        if state not in ("HOLD", "FAULT", "ESTOP") or not self._stood:
+        if state not in ("FAULT", "ESTOP") or not self._stood:
             self._stood = now
         return now - self._stood > 1.0
 
-    def _finish(self, failure: BaseException | None) -> None:
-        """The stop policy is carried out, whatever came before."""
-        assert self.loop is not None
-        try:
-            if failure is not None and not self.stopping:
-                self.request_stop()
-            until = time.monotonic() + END_S
-            if failure is not None:
-                while not self.loop.wait(POLL_S) and time.monotonic() < until:
-                    if self._gave_up(self.loop.snapshot().state):
-                        break
-        finally:
-            self.source.stop()
-            self._end_sinks()
+    def _finish(self, failed: bool) -> list[RlError]:
+        """The stop policy is carried out, whatever came before, then source and sinks end. What of it failed."""
+        motion = [("stop", partial(self._settle, failed))] if self._started else []
+        ends = [(sink, partial(sink.end, self)) for sink in self.sinks]
+        return attempt([*motion, ("source", self.source.stop), *ends])
 
-    def _end_sinks(self) -> None:
-        failures = []
-        for sink in self.sinks:
-            try:
-                sink.end(self)
-            except RlError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+    def _settle(self, failed: bool) -> None:
+        assert self.loop is not None
+        if failed and not self.stopping:
+            if self.loop.asked:  # by one of its parts: a second request would release at once
+                self.stopping = True
+            else:
+                self.request_stop()
+        until = time.monotonic() + END_S
+        while not self.loop.wait(POLL_S) and time.monotonic() < until:
+            if self._gave_up(self.loop.snapshot().state):
+                self._ask_again()
+                return
+
+    def _ask_again(self) -> None:
+        """FAULT and ESTOP want a request of their own, so late that it is no second one: that would drop the arm."""
+        assert self.loop is not None
+        while time.monotonic() - self.loop.asked <= SECOND_S + 0.1:
+            if self.loop.wait(POLL_S):
+                return
+        self.loop.request_stop()
+        until = time.monotonic() + LAST_S
+        while not self.loop.wait(POLL_S) and time.monotonic() < until:
+            continue
 
     def _outcome(self) -> Outcome:
         assert self.loop is not None
         look, reports = self.loop.snapshot(), self.loop.reports()
-        code = max(int(report["exit_code"]) for report in reports.values())
-        if look.state in ("HOLD", "FAULT", "ESTOP") and self.settings.stop != "hold":
-            code = max(code, 1)
+        codes, energised, held = [], [], False
+        for member in self.loop.members:
+            report, state = reports[member.name], member.loop.snapshot().state
+            ended = report["exit_code"] is not None
+            if self.settings.stop == "hold" and ended and state == "HOLD":  # as asked: the torque is meant to be on
+                held = True
+                continue
+            held = held or getattr(member.loop, "held", False)
+            codes += [int(report["exit_code"]) if ended else 1, int(state in ("HOLD", "FAULT", "ESTOP"))]
+            energised += report["still_energised"]
+        code = max([*codes, int(bool(energised))], default=0)
+        if energised:
+            self.tell(f"still energised: {', '.join(energised)}")
+        if code and (energised or look.state in ("HOLD", "FAULT", "ESTOP")):
             self.tell(f"ended in {look.state} ({look.reason}); {HOW_TO_RELEASE}")
-        for report in reports.values():
-            for joint in report["still_energised"]:
-                code = max(code, 1)
-                self.tell(f"still energised: {joint}")
+        elif held:
+            self.tell(f"held, as asked; {HOW_TO_RELEASE}")
         first = (look.first_goal - process_started_ns()) / 1e9 if look.first_goal else None
         return Outcome(130 if self._interrupts else code, reports, first, bool(self._interrupts))
 
     def close(self) -> None:
         """Everything is closed; may be called twice."""
-        failures: list[RlError] = []
-        loop = [] if self.loop is None else [self.loop.close]  # before the handles of its buses
-        for close in (self.source.stop, *loop, self.source.close, self.cameras.close, self.robot.close):
-            try:
-                with translated():
-                    close()
-            except RlError as error:
-                failures.append(error)
+        loop = [] if self.loop is None else [("loop", self.loop.close)]  # before the handles of its buses
+        devices = [("source", self.source.close), ("cameras", self.cameras.close), ("robot", self.robot.close)]
+        failures = attempt([("source", self.source.stop), *loop, *devices])
         if failures:
             raise failures[0]
 
@@ -296,10 +324,47 @@ class Session:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first stops, the same one again within 2 s releases; a terminal that closes (SIGHUP) never does."""
+        now = time.monotonic()
+        again = number != getattr(signal, "SIGHUP", None) and now - self._signals.get(number, -SECOND_S) < SECOND_S
+        self._signals[number] = now
         self._interrupts += 1
-        self.request_stop()  # the core takes a second one within 2 s as: off, now
+        if not self.stopping and (self.loop is None or not self.loop.asked):  # asked by a part that ended: enough
+            self.request_stop()
+        elif again and self.loop is not None:
+            self.loop.request_stop("off")
+        self.stopping = True
         if self._interrupts == 1:
-            self.tell("stopping; press Ctrl-C again to release at once")
+            with suppress(OSError, RuntimeError):  # the terminal is gone, or the signal came in the midst of a print
+                self.tell("stopping; Ctrl-C again within 2 s releases at once")
+
+
+@contextmanager
+def named(source: object) -> Iterator[None]:
+    """What is not an RlError becomes one that says where it comes from: a text, or the thing itself."""
+    where = source if isinstance(source, str) else type(source).__name__.lower()
+    try:
+        with translated():
+            yield
+    except RlError:
+        raise
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        raise RlError(f"{path}{error.strerror or error}", where=where) from error
+    except Exception as error:
+        raise RlError(f"{type(error).__name__}: {error}", where=where) from error
+
+
+def attempt(steps: Iterable[tuple[object, Callable[[], object]]]) -> list[RlError]:
+    """Does every step, each with its name, whatever the others do; what failed, in order."""
+    failures = []
+    for source, work in steps:
+        try:
+            with named(source):
+                work()
+        except RlError as error:
+            failures.append(error)
+    return failures
 
 
 def process_started_ns() -> int:

@@ -73,9 +73,10 @@ class Threads:
             raise failure
 
     def stop(self, timeout_s: float = 2.0) -> None:
+        patience = 0.0 if self.over.is_set() else timeout_s  # who was waited for once is not waited for again
         self.over.set()
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(patience)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     @property
