@@ -31,7 +31,14 @@ struct LoopConfig {
 
 /// What Python holds: the house and how many elements its arrays have.
 struct LoopHandle {
-  std::unique_ptr<rl::LoopHouse> house;
+  /// The end of the house may wait for the rest move: other threads go on meanwhile.
+  struct CloseUnlocked {
+    void operator()(rl::LoopHouse* house) const {
+      const py::gil_scoped_release unlocked;
+      delete house;  // NOLINT(cppcoreguidelines-owning-memory): what a deleter is for
+    }
+  };
+  std::unique_ptr<rl::LoopHouse, CloseUnlocked> house;
 };
 
 struct Snapshot {
@@ -112,8 +119,11 @@ std::vector<rl::BusPart> parts_of(const std::vector<Part>& given, std::size_t ax
 LoopHandle make(const std::vector<Part>& drives, const Limits& limits, const LoopConfig& config,
                 const std::vector<Part>& leaders) {
   const std::size_t axes = limits.axes.size();
-  return {take(
-      rl::LoopHouse::make(house_config(limits, config), parts_of(drives, axes), parts_of(leaders, axes)))};
+  auto house = take(
+      rl::LoopHouse::make(house_config(limits, config), parts_of(drives, axes), parts_of(leaders, axes)));
+  LoopHandle handle;
+  handle.house.reset(house.release());
+  return handle;
 }
 
 void start(LoopHandle& self) {
@@ -135,18 +145,12 @@ void arm(LoopHandle& self) {
 std::string push_chunk(LoopHandle& self, std::int64_t observed, std::int64_t period,
                        const Array<float>& chunk) {
   if (chunk.ndim() != 2) throw py::value_error("chunk must have shape (T, A)");
-  const std::int64_t now = rl::now_ns();
-  self.house->requests().beat(now);
   const auto rows = static_cast<std::size_t>(chunk.shape(0));
-  return rl::to_string(self.house->push({observed, period, rows, span_of(chunk)}, now));
+  return rl::to_string(self.house->push({observed, period, rows, span_of(chunk)}, rl::now_ns()));
 }
 
 std::string push_setpoint(LoopHandle& self, const Array<double>& values, std::int64_t at) {
-  const std::int64_t now = rl::now_ns();
-  self.house->requests().beat(now);
-  std::vector<float> row(static_cast<std::size_t>(values.size()));
-  std::copy_n(values.data(), row.size(), row.begin());
-  return rl::to_string(self.house->push({at, self.house->config().planner.period, 1, row}, now));
+  return rl::to_string(self.house->push_setpoint(span_of(values), at, rl::now_ns()));
 }
 
 void request_stop(LoopHandle& self, const std::string& policy) {

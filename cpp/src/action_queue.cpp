@@ -42,7 +42,7 @@ bool find_merge(std::string_view name, Merge& out) noexcept {
 
 const char* to_string(Refusal refusal) noexcept {
   constexpr std::array<const char*, kRefusals> kNames = {"",      "empty", "duplicate", "not-finite",
-                                                         "width", "stale", "full"};
+                                                         "width", "stale", "full",      "future"};
   return kNames[static_cast<std::size_t>(refusal)];
 }
 
@@ -52,6 +52,8 @@ Refusal judge_chunk(const ChunkView& chunk, std::size_t width, std::int64_t now)
   if (chunk.rows > kMostRows) return Refusal::full;
   constexpr std::int64_t kHour = 3'600'000'000'000;
   if (chunk.period <= 0 || chunk.period > kHour || chunk.observed < 0) return Refusal::width;
+  if (chunk.observed > now && chunk.observed - now > kHour)
+    return Refusal::future;  // its sums stay in 64 bit
   if (now - chunk.observed > kStaleAfter) return Refusal::stale;
   const bool finite =
       std::all_of(chunk.values.begin(), chunk.values.end(), [](float v) { return std::isfinite(v); });

@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kSpin = 300 * kMicrosecond;
 constexpr std::int64_t kUrgentLook = 10 * kMillisecond;
-constexpr std::size_t kMostChains = 16;
 
 }  // namespace
 
@@ -80,7 +79,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
   collect();
   reading.missing = 0;
-  reading.hang_up = reading.leader_hang_up = false;
+  reading.hang_up = false;
   for (const BusPart& part : drives_) {
     const ServoChain& chain = part.bus->chain;
     reading.hang_up = reading.hang_up || chain.lost();
@@ -95,7 +94,6 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   }
   for (const BusPart& part : leaders_) {
     const ServoChain& chain = part.bus->chain;
-    reading.leader_hang_up = reading.leader_hang_up || chain.lost();
     const std::span<const JointState> joints = chain.joints();
     for (std::size_t i = 0; i < joints.size(); ++i) {
       reading.leader[part.begin + i] = joints[i].value;
@@ -138,13 +136,14 @@ ArmAnswer BusGroup::check_all() noexcept {
 Arming BusGroup::arm(Reading& reading) noexcept {
   ArmAnswer answer = check_all();
   std::int64_t stamp = 0;
-  bool taken_over = false;
+  ServoChain::Found found;
+  const std::uint64_t before = energised_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < drives_.size() && answer.trouble.none(); ++i) {
     answer.part = i;
     ServoChain& chain = drives_[i].bus->chain;
     const std::uint64_t mask = (chain.size() == 64 ? ~0ULL : (1ULL << chain.size()) - 1) << drives_[i].begin;
     energised_.store(energised_.load(std::memory_order_relaxed) | mask, std::memory_order_release);
-    answer.trouble = chain.energise(stamp, taken_over);
+    answer.trouble = chain.energise(stamp, found);
     const std::span<const JointState> joints = chain.joints();
     for (std::size_t k = 0; k < joints.size(); ++k) {
       reading.values[drives_[i].begin + k] = joints[k].value;
@@ -152,7 +151,10 @@ Arming BusGroup::arm(Reading& reading) noexcept {
     }
   }
   if (!answer.trouble.none()) {
-    if (energised_.load(std::memory_order_relaxed) != 0 && !taken_over) static_cast<void>(release());
+    // What had torque before, ours or another's, keeps it: an arm that stood must not fall.
+    if (energised_.load(std::memory_order_relaxed) != 0 && before == 0 && !found.on) {
+      static_cast<void>(release());
+    }
     answer_arm(answer);
     return Arming::refused;
   }
@@ -160,7 +162,7 @@ Arming BusGroup::arm(Reading& reading) noexcept {
   first_goal_.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
   answer.armed = true;
   answer_arm(answer);
-  return taken_over ? Arming::taken_over : Arming::switched_on;
+  return found.off ? Arming::switched_on : Arming::taken_over;
 }
 
 }  // namespace rl

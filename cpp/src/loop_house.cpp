@@ -6,9 +6,9 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 
 namespace rl {
 namespace {
@@ -18,6 +18,7 @@ constexpr std::size_t kSlots = 8;
 constexpr int kPriority = 80;
 constexpr double kLargestEnsembleGrowth = 60;  // exp of it is still a float
 constexpr std::int64_t kArmPatience = 10 * kSecond;
+constexpr std::int64_t kClosePatience = 2 * kSecond;  // beyond the rest move
 
 ChunkSlot blank_slot(std::size_t axes) {
   ChunkSlot slot;
@@ -53,6 +54,18 @@ std::string cover_problem(const std::vector<BusPart>& parts, std::size_t axes, b
   }
   const std::uint64_t whole = axes == 64 ? ~0ULL : (1ULL << axes) - 1;
   return all && mask != whole ? "an axis has no bus" : "";
+}
+
+/// The bus that is given more than once, or nullptr.
+const SharedChain* named_twice(const std::vector<BusPart>& drives, const std::vector<BusPart>& leaders) {
+  std::vector<const SharedChain*> seen;
+  for (const auto* parts : {&drives, &leaders}) {
+    for (const BusPart& part : *parts) {
+      if (std::find(seen.begin(), seen.end(), part.bus.get()) != seen.end()) return part.bus.get();
+      seen.push_back(part.bus.get());
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -133,6 +146,10 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
     if (!problem.empty())
       return Error{ErrorCode::usage, "limits of axis " + std::to_string(k) + ": " + problem};
   }
+  if (drives.size() + leaders.size() > kMostChains)
+    return Error{ErrorCode::usage, "loop: more than " + std::to_string(kMostChains) + " buses"};
+  if (const SharedChain* const twice = named_twice(drives, leaders); twice != nullptr)
+    return Error{ErrorCode::usage, "loop: " + twice->chain.config().port + " is given twice"};
   std::uint64_t mask = 0;
   if (const std::string problem = cover_problem(drives, axes, true, mask); !problem.empty()) {
     return Error{ErrorCode::usage, "loop: " + problem};
@@ -161,7 +178,9 @@ LoopHouse::LoopHouse(const HouseConfig& config, std::vector<BusPart> drives, std
 Result<> LoopHouse::first_look(const BusPart& part) {
   const std::lock_guard lock(part.bus->mutex);
   ServoChain& chain = part.bus->chain;
-  if (part.bus->driven) return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
+  if (part.bus->driven.exchange(true))
+    return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
+  claimed_.push_back(part.bus.get());
   if (!chain.is_open()) return Error{ErrorCode::usage, chain.config().port + " is not open"};
   bool heard = false;
   for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn) heard = chain.read_now(100 * kMillisecond);
@@ -173,8 +192,12 @@ Result<> LoopHouse::first_look(const BusPart& part) {
   return chain.tell({TroubleKind::silent, static_cast<int>(silent - joints.begin()), 0, 0, {}});
 }
 
-Result<> LoopHouse::start() {
-  if (started()) return Error{ErrorCode::usage, "loop: already started"};
+void LoopHouse::give_up_buses() noexcept {
+  for (SharedChain* const bus : claimed_) bus->driven = false;
+  claimed_.clear();
+}
+
+Result<> LoopHouse::claim_buses() {
   for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
     for (const BusPart& part : *parts) {
       if (auto seen = first_look(part); !seen.ok()) return seen;
@@ -186,8 +209,15 @@ Result<> LoopHouse::start() {
       return part.bus->chain.tell({TroubleKind::still_energised, __builtin_ctzll(held), 0, 0, {}});
     }
   }
-  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
-    for (const BusPart& part : *parts) part.bus->driven = true;
+  return Done{};
+}
+
+Result<> LoopHouse::start() {
+  if (closed_) return Error{ErrorCode::usage, "loop: closed"};
+  if (started()) return Error{ErrorCode::usage, "loop: already started"};
+  if (auto claimed = claim_buses(); !claimed.ok()) {
+    give_up_buses();
+    return claimed;
   }
   thread_ = std::thread([this] { live(); });
   const std::int64_t patience = now_ns() + kSecond;
@@ -240,10 +270,18 @@ Result<> LoopHouse::arm() {
   if (!started()) return Error{ErrorCode::usage, "loop: not started"};
   const std::uint32_t before = bus_.answers();
   requests_.arm();
-  const std::int64_t patience = now_ns() + kArmPatience;
+  std::int64_t patience = now_ns() + kArmPatience;
+  bool taken = false;
   while (bus_.answers() == before) {
     if (ended()) return Error{ErrorCode::usage, "loop: has ended"};
-    if (now_ns() > patience) return Error{ErrorCode::timeout, "loop: no answer to the request to arm"};
+    if (now_ns() > patience) {
+      // Nothing may take torque after the caller was told that nothing will; what has begun is waited for.
+      if (taken || requests_.withdraw_arm()) {
+        return Error{ErrorCode::timeout, "loop: no answer to the request to arm"};
+      }
+      taken = true;
+      patience = now_ns() + kArmPatience;
+    }
     sleep_until_ns(now_ns() + kMillisecond / 2);
   }
   const ArmAnswer& answer = bus_.answer();
@@ -275,7 +313,18 @@ Refusal LoopHouse::push(const ChunkView& chunk, std::int64_t now) noexcept {
   slot->rows = chunk.rows;
   std::copy(chunk.values.begin(), chunk.values.end(), slot->values.begin());
   chunks_.publish();
+  requests_.beat(now);  // only what was taken is a sign of life
   return Refusal::none;
+}
+
+Refusal LoopHouse::push_setpoint(std::span<const double> values, std::int64_t at, std::int64_t now) noexcept {
+  std::array<float, kMostAxes> row{};
+  if (values.size() != axes()) {
+    count(tally_.refused[static_cast<std::size_t>(Refusal::width)]);
+    return Refusal::width;
+  }
+  std::transform(values.begin(), values.end(), row.begin(), [](double v) { return static_cast<float>(v); });
+  return push({at, config_.planner.period, 1, {row.data(), values.size()}}, now);
 }
 
 bool LoopHouse::ended() {
@@ -290,19 +339,23 @@ bool LoopHouse::wait(double timeout_s) {
 }
 
 void LoopHouse::close() {
+  const std::lock_guard one_at_a_time(closing_);
   if (closed_) return;
   if (thread_.joinable()) {
-    requests_.stop(StopPolicy::off);
+    requests_.close(Closing::orderly);
+    const std::int64_t patience = config_.planner.safety.rest_at_most + kClosePatience;
+    if (!wait(static_cast<double>(patience) * 1e-9)) requests_.close(Closing::at_once);
     thread_.join();
   }
   closed_ = true;
   for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
     for (const BusPart& part : *parts) {
+      const bool ours = std::find(claimed_.begin(), claimed_.end(), part.bus.get()) != claimed_.end();
       const std::lock_guard lock(part.bus->mutex);
-      part.bus->chain.close();
-      part.bus->driven = false;
+      if (ours || !part.bus->driven) part.bus->chain.close();  // another loop may have it by now
     }
   }
+  give_up_buses();
 }
 
 const JointCalibration* LoopHouse::joint(std::size_t axis) const noexcept {

@@ -122,7 +122,7 @@ void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int6
   events.stream_fresh = wanted_known_ && (config_.source != SourceKind::setpoints || steady);
 
   std::uint64_t illegal = 0;
-  for (const Refusal r : {Refusal::not_finite, Refusal::width, Refusal::stale}) {
+  for (const Refusal r : {Refusal::not_finite, Refusal::width, Refusal::stale, Refusal::future}) {
     illegal += tally_.refused[static_cast<std::size_t>(r)].load(std::memory_order_relaxed);
   }
   if (now - illegal_since_ > kIllegalWindow) {
@@ -148,7 +148,9 @@ void Planner::look_at_rest(const Reading& reading, std::int64_t now, Events& eve
   double farthest = 0;
   double sum = 0;
   for (std::size_t k = 0; k < axes(); ++k) {
-    const double distance = std::abs(reading.values[k] - config_.axes[k].rest);
+    const PlannerAxis& axis = config_.axes[k];  // a rest pose beyond the limits is approached up to them
+    const double rest = std::clamp(axis.rest, axis.limits.low, axis.limits.high);
+    const double distance = std::abs(reading.values[k] - rest);
     farthest = std::max(farthest, distance);
     sum += distance;
   }
@@ -213,6 +215,10 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   Plan out;
   out.decision = machine_.step(events, now);
   const State state = out.decision.state;
+  if (out.decision.entered && (state == State::off || state == State::fault || state == State::estop)) {
+    queue_.clear();  // what was wanted before a stop is not what moves the arm after it
+    arrivals_ = {};
+  }
   const double period = static_cast<double>(config_.period) * 1e-9;
   // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came
   // early.

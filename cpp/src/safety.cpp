@@ -7,6 +7,7 @@ namespace rl {
 namespace {
 
 constexpr std::int64_t kResumePatience = 2'000'000'000;  // ns a resume waits for its stream
+constexpr std::int64_t kTorqueWritten = 100'000'000;     // ns after the ramp: its last value has left
 
 }  // namespace
 
@@ -86,6 +87,7 @@ void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t no
   entered_ = true;
   dead_since_ = 0;
   if (state != State::hold) gave_up_ = 0;
+  if (state == State::soft_start) rest_clock_ = 0;
   if (state == State::rest && rest_clock_ == 0) rest_clock_ = now;
   if (state == State::off) {
     release_pending_ = true;
@@ -100,6 +102,12 @@ void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t no
 
 void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept {
   const int requests = events.stop_requests;
+  if (events.closing != Closing::no && !stop_pending_ && requests == 0) {  // never an escalation
+    stop_pending_ = true;
+    rest_clock_ = now;
+    policy_ = config_.stop_policy;
+    off_pending_ = policy_ == StopPolicy::off && state_ != State::fault && state_ != State::estop;
+  }
   const bool by_duration = events.duration_over && !stop_pending_ && requests == 0;
   if (by_duration) {
     stop_pending_ = true;
@@ -251,7 +259,8 @@ void SafetyMachine::step_rest(const Events& events, std::int64_t now) noexcept {
       enter(State::rest, why, -1, now);
     } else {
       if (state_ != State::hold) enter(State::hold, Reason::no_rest_pose, -1, now);
-      if (events.at_rest) end(1);  // torque stays on: not a clean end
+      // Torque stays on: not a clean end, and not before it has come to its full limit.
+      if (events.at_rest && now - ramp_began_ > config_.soft_start + kTorqueWritten) end(1);
     }
     return;
   }
@@ -295,6 +304,7 @@ Decision SafetyMachine::step(const Events& events, std::int64_t now) noexcept {
     if (!entered_) step_forward(events, now);
   }
   if (!ramp_done_ && ramp(now) >= 1) ramp_done_ = true;
+  if (events.closing == Closing::at_once) end(1);
 
   Decision out;
   out.state = state_;

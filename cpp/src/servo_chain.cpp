@@ -14,6 +14,7 @@ constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
 constexpr unsigned kMultiTurn = 1U << 4U;
+constexpr int kClampSlack = 4;  // steps: rounding and the sensor's noise at the end of a range
 
 int word(Bytes block, std::size_t offset) noexcept {
   return decode_word(block.subspan(offset, 2), WordOrder::little);
@@ -24,6 +25,7 @@ int word(Bytes block, std::size_t offset) noexcept {
 ServoChain::ServoChain(ChainConfig config, const Model* model) : config_(std::move(config)), model_(model) {
   for (std::size_t i = 0; i < size(); ++i) ids_[i] = id_of(i);
   torque_limits_.fill(1000);
+  found_limits_.fill(-1);
 }
 
 Result<ServoChain> ServoChain::make(ChainConfig config) {
@@ -270,7 +272,10 @@ Trouble ServoChain::judge(std::size_t joint, const MotorFacts& facts) const noex
   if (facts.mode != 0) return {TroubleKind::mode, j, facts.mode, 0, {}};
   if ((static_cast<unsigned>(facts.phase) & kMultiTurn) != 0) return {TroubleKind::multi_turn, j, 0, 0, {}};
   if (!config_.energise) return {};  // a leader is moved by hand: it may stand anywhere
-  const int slack = (want.range_max - want.range_min) * 3 / 100;
+  // Degrees go on outside the range and the arm comes back slowly; the other units are clamped there, and
+  // the first goal would be a jump to the end of the range.
+  const int slack =
+      want.mode == UnitMode::degrees ? (want.range_max - want.range_min) * 3 / 100 : kClampSlack;
   if (facts.position < want.range_min - slack || facts.position > want.range_max + slack) {
     return {TroubleKind::outside, j, facts.position, 0, {}};
   }
@@ -364,6 +369,14 @@ int ServoChain::write_wanted(std::size_t joint, std::span<const Wanted> differin
   return writes;
 }
 
+Trouble ServoChain::identify(std::size_t joint) noexcept {
+  const int j = static_cast<int>(joint);
+  const int found = ping(ids_[joint]);
+  if (found < 0) return {lost_ ? TroubleKind::lost : TroubleKind::silent, j, 0, 0, {}};
+  if (found != model_->number) return {TroubleKind::wrong_model, j, found, model_->number, {}};
+  return {};
+}
+
 Result<int> ServoChain::configure_joint(std::size_t joint) {
   const std::uint8_t id = ids_[joint];
   const int j = static_cast<int>(joint);
@@ -404,6 +417,9 @@ Result<int> ServoChain::configure_joint(std::size_t joint) {
 }
 
 Result<int> ServoChain::configure() {
+  for (std::size_t i = 0; i < size(); ++i) {  // of all, before the first write: it may be another arm
+    if (const Trouble trouble = identify(i); !trouble.none()) return tell(trouble);
+  }
   int writes = 0;
   for (std::size_t i = 0; i < size(); ++i) {
     const auto one = configure_joint(i);
@@ -432,7 +448,7 @@ bool ServoChain::read_now(std::int64_t timeout) noexcept {
                      [](const JointState& s) { return s.fresh; });
 }
 
-Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, bool& taken_over) noexcept {
+Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, Found& found) noexcept {
   const std::uint8_t id = ids_[joint];
   const int j = static_cast<int>(joint);
   const Register* const torque = model_->find("Torque_Enable");
@@ -442,8 +458,12 @@ Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, bool&
   int energised = 0;
   int measured = 0;
   if (!read_value(id, *torque, energised)) return {TroubleKind::silent, j, 0, 0, {}};
-  taken_over = taken_over || energised != 0;
+  (energised != 0 ? found.on : found.off) = true;
+  found_limits_[joint] = -1;
   // Found on: taken over with the torque limit that it has, or it would sag.
+  if (energised != 0 && limit != nullptr && !read_value(id, *limit, found_limits_[joint])) {
+    return {TroubleKind::silent, j, 0, 0, {}};
+  }
   if (energised == 0 && limit != nullptr &&
       !write_value(id, *limit, torque_limits_[joint] * kTorqueStart / 100)) {
     return {TroubleKind::not_written, j, 0, torque_limits_[joint] * kTorqueStart / 100, limit->name};
@@ -459,10 +479,10 @@ Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, bool&
   return {};
 }
 
-Trouble ServoChain::energise(std::int64_t& stamp, bool& taken_over) noexcept {
+Trouble ServoChain::energise(std::int64_t& stamp, Found& found) noexcept {
   if (!config_.energise) return {};
   for (std::size_t i = 0; i < size(); ++i) {
-    const Trouble trouble = energise_joint(i, stamp, taken_over);
+    const Trouble trouble = energise_joint(i, stamp, found);
     if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
   }
   return {};

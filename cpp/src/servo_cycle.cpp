@@ -37,7 +37,9 @@ IoStatus ServoChain::write_goals(std::span<const double> values) noexcept {
 IoStatus ServoChain::write_torque_limits(double part) noexcept {
   if (model_->find("Torque_Limit") == nullptr) return IoStatus::ok;
   std::array<int, kMostIds> limits{};
-  for (std::size_t i = 0; i < size(); ++i) limits[i] = static_cast<int>(torque_limits_[i] * part);
+  for (std::size_t i = 0; i < size(); ++i) {
+    limits[i] = found_limits_[i] < 0 ? static_cast<int>(torque_limits_[i] * part) : found_limits_[i];
+  }
   const Request request = goal_request(limits, at::kTorqueLimit, kUnsigned);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
   if (status == IoStatus::lost) lost_ = true;

@@ -1,4 +1,6 @@
 /// The whole core, threads included, on the emulated chain.
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <thread>
@@ -143,4 +145,134 @@ TEST_CASE("a stall of the adapter is over when it is over") {
     CHECK(all);
     rl::sleep_until_ns(rl::now_ns() + 300 * rl::kMillisecond);
   }
+}
+
+TEST_CASE("a motor found energised keeps its torque limit, the others are ramped to theirs") {
+  rl::emulator::Emulator emulator({});
+  auto config = house_config(rl::SourceKind::chunks);
+  const rl::BusPart part = part_of(emulator);
+  emulator.set_register(2, 48, std::vector<std::uint8_t>{0x5E, 0x01});  // 350
+  emulator.set_register(2, 40, std::vector<std::uint8_t>{1});
+  auto made = rl::LoopHouse::make(config, {part}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  CHECK(house.arm().ok());
+  rl::sleep_until_ns(rl::now_ns() + 600 * rl::kMillisecond);
+  for (int id = 1; id <= 6; ++id) {
+    const auto regs = emulator.registers(id);
+    const int most = regs[16] + 256 * regs[17];
+    CHECK(regs[48] + 256 * regs[49] == (id == 2 ? 350 : most));
+  }
+  house.close();
+}
+
+TEST_CASE("an arm that is refused after a reset does not fall") {
+  rl::emulator::Emulator emulator({});
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::chunks), {part_of(emulator)}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  REQUIRE(house.arm().ok());
+  house.requests().estop();
+  rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
+  house.requests().reset();
+  rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
+  emulator.fault("overload", {{"id", 3.0}, {"on", 1.0}});
+  CHECK(!house.arm().ok());
+  for (int id = 1; id <= 6; ++id) CHECK(emulator.registers(id)[40] == 1);
+  emulator.fault("overload", {{"id", 3.0}, {"on", 0.0}});
+  house.close();
+}
+
+TEST_CASE("closing after an emergency stop leaves torque as it is and says so") {
+  rl::emulator::Emulator emulator({});
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::chunks), {part_of(emulator)}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  REQUIRE(house.arm().ok());
+  house.requests().estop();
+  rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
+  house.close();
+  CHECK(house.exit_code() == 1);
+  CHECK(house.still_energised().size() == 6);
+  for (int id = 1; id <= 6; ++id) CHECK(emulator.registers(id)[40] == 1);
+  const auto again = house.start();
+  CHECK(!again.ok());
+}
+
+TEST_CASE("only an accepted set point is a sign of life") {
+  rl::emulator::Emulator emulator({});
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::setpoints), {part_of(emulator)}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  std::array<double, 6> row{};
+  const std::int64_t now = rl::now_ns();
+  row[0] = HUGE_VAL;
+  CHECK(house.push_setpoint(row, now, now) == rl::Refusal::not_finite);
+  CHECK(house.push_setpoint({row.data(), 5}, now, now) == rl::Refusal::width);
+  CHECK(house.requests().last_beat() == 0);
+  row[0] = 0;
+  CHECK(house.push_setpoint(row, now, now) == rl::Refusal::none);
+  CHECK(house.requests().last_beat() == now);
+}
+
+TEST_CASE("a bus belongs to one loop, once") {
+  rl::emulator::Emulator emulator({});
+  const rl::BusPart part = part_of(emulator);
+  const auto config = house_config(rl::SourceKind::chunks);
+  CHECK(!rl::LoopHouse::make(config, {part}, {part}).ok());
+  CHECK(!rl::LoopHouse::make(config, {part}, std::vector<rl::BusPart>(16, part)).ok());
+  auto first = rl::LoopHouse::make(config, {part}, {});
+  auto second = rl::LoopHouse::make(config, {part}, {});
+  REQUIRE(first.ok() && second.ok());
+  REQUIRE(first.value()->start().ok());
+  CHECK(!second.value()->start().ok());
+  CHECK(part.bus->driven);
+  second.value()->close();
+  CHECK(part.bus->driven);
+  CHECK(part.bus->chain.is_open());
+  first.value()->close();
+  CHECK(!part.bus->driven);
+}
+
+TEST_CASE("outside a clamped range nothing is armed, outside degrees a little is") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  REQUIRE(chain.configure().ok());
+  CHECK(chain.check_quick().none());
+  for (const int id : {6, 3}) {
+    const auto& joint = chain.config().joints[static_cast<std::size_t>(id - 1)];
+    rl::ChainConfig moved = chain.config();
+    const int at = emulator.positions()[static_cast<std::size_t>(id - 1)];
+    auto& changed = moved.joints[static_cast<std::size_t>(id - 1)];
+    changed.range_min = at + 10;  // the motor stands 10 steps below
+    changed.range_max = std::max(joint.range_max, at + 1000);
+    chain.close();
+    auto made = rl::ServoChain::make(moved);
+    REQUIRE(made.ok());
+    rl::ServoChain other = std::move(made.value());
+    REQUIRE(other.open().ok());
+    REQUIRE(other.configure().ok());
+    const rl::Trouble trouble = other.check_quick();
+    CHECK((trouble.kind == rl::TroubleKind::outside) == (id == 6));
+    other.close();
+    REQUIRE(chain.open().ok());
+    REQUIRE(chain.configure().ok());
+  }
+}
+
+TEST_CASE("another model is refused before anything is written to it") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  emulator.fault("model", {{"id", 5.0}, {"number", 2825.0}});
+  emulator.set_register(1, 31, std::vector<std::uint8_t>{7, 0});
+  const auto before = emulator.statistics();
+  const auto written = chain.configure();
+  CHECK(!written.ok());
+  CHECK(written.error().code == rl::ErrorCode::wrong_model);
+  CHECK(emulator.statistics().at("eeprom_writes") == before.at("eeprom_writes"));
 }

@@ -244,6 +244,56 @@ TEST_CASE("an e-stop is on the wire before the next deadline and stays latched")
   CHECK(rig.bus.released == 0);
 }
 
+TEST_CASE("a set point from before an emergency stop moves nothing after it") {
+  auto c = config(rl::SourceKind::setpoints);
+  Rig rig(c);
+  rig_now = &rig;
+  rig.bus.script = [](FakeBus& bus, std::int64_t cycle) {
+    if (cycle == 1 || cycle == 170) bus.requests.arm();
+    bus.requests.beat(bus.clock);
+    if (cycle < 150) rig_now->push(bus.clock, 1, 40);
+    if (cycle == 150) bus.requests.estop();
+    if (cycle == 165) {
+      bus.requests.reset();
+      bus.measured = {5, 5};  // moved by hand
+    }
+    if (cycle == 300) bus.requests.stop(rl::StopPolicy::off);
+  };
+  CHECK(rig.run() == 0);
+  CHECK(rig.journal.states.back() == rl::State::off);
+  REQUIRE(!rig.bus.goals.empty());
+  CHECK(rig.bus.goals.back()[0] == 5);
+}
+
+TEST_CASE("a rest pose beyond the limits is reached at the limit") {
+  auto c = config(rl::SourceKind::setpoints);
+  for (auto& axis : c.axes) axis.rest = 104;
+  Rig rig(c);
+  rig_now = &rig;
+  rig.bus.measured = {95, 95};
+  rig.bus.script = [](FakeBus& bus, std::int64_t cycle) {
+    if (cycle == 1) bus.requests.arm();
+    bus.requests.beat(bus.clock);
+    rig_now->push(bus.clock, 1, 95);
+    if (cycle == 100) bus.requests.stop(rl::StopPolicy::rest);
+  };
+  CHECK(rig.run() == 0);
+  const std::vector<rl::State> want = {rl::State::disarmed, rl::State::soft_start, rl::State::active,
+                                       rl::State::rest, rl::State::off};
+  CHECK(rig.journal.states == want);
+}
+
+TEST_CASE("a request to arm that was withdrawn is never taken") {
+  rl::Requests requests;
+  requests.arm();
+  CHECK(requests.withdraw_arm());
+  CHECK(!requests.take_arm());
+  requests.arm();
+  CHECK(requests.take_arm());
+  CHECK(!requests.withdraw_arm());
+  CHECK(!requests.take_arm());
+}
+
 TEST_CASE("a silent joint is held after 100 ms and a fault after a second") {
   auto c = config(rl::SourceKind::setpoints);
   Rig rig(c);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "check.hpp"
@@ -143,4 +144,17 @@ TEST_CASE("random traffic never breaks the queue") {
     }
     CHECK(answered > 1000);
   }
+}
+
+TEST_CASE("a chunk from the far future is refused and its sums stay defined") {
+  const std::vector<float> values = {1, 2};
+  constexpr std::int64_t kHour = 3'600'000'000'000;
+  constexpr std::int64_t kNow = 1'000'000'000;
+  const auto judge = [&](std::int64_t observed) {
+    return rl::judge_chunk({observed, 20'000'000, 2, values}, 1, kNow);
+  };
+  CHECK(judge(INT64_MAX) == rl::Refusal::future);
+  CHECK(judge(kNow + kHour + 1) == rl::Refusal::future);
+  CHECK(judge(kNow + kHour) == rl::Refusal::none);
+  CHECK(std::string_view(rl::to_string(rl::Refusal::future)) == "future");
 }

@@ -201,6 +201,83 @@ TEST_CASE("without a rest pose a stop ends in hold with torque and exit code 1")
   CHECK(!d.release_now);
 }
 
+TEST_CASE("a stop without a rest pose waits until torque has come to its full limit") {
+  rl::SafetyConfig config;
+  config.has_rest_pose = false;
+  Rig rig(config);
+  Events e = calm();
+  e.arm_passed = true;
+  rig.tick(e);
+  const std::int64_t armed = rig.now;
+  e = calm();
+  e.stop_requests = 1;
+  rl::Decision d = rig.tick(e);
+  CHECK(d.state == State::hold);
+  CHECK(d.ramp_torque);
+  while (!d.ended && rig.now - armed < 5 * kSecond) d = rig.tick(calm());
+  CHECK(d.ended);
+  CHECK(rig.now - armed > config.soft_start + 100'000'000);
+  CHECK(rig.now - armed < config.soft_start + 200'000'000);
+}
+
+TEST_CASE("closing carries out the stop policy and lets nothing go where torque is to stay") {
+  Events e = calm();
+  e.closing = rl::Closing::orderly;
+  for (const State latched : {State::fault, State::estop}) {
+    rl::SafetyConfig config;
+    config.stop_policy = rl::StopPolicy::off;
+    Rig rig(config);
+    rig.to_active();
+    Events cause = calm();
+    (latched == State::fault ? cause.hang_up : cause.estop) = true;
+    CHECK(rig.tick(cause).state == latched);
+    const rl::Decision d = rig.tick(e);
+    CHECK(d.ended);
+    CHECK(d.exit_code == 1);
+    CHECK(!d.release_now);
+  }
+  Rig active = in(State::active);
+  for (int i = 0; i < 20; ++i) CHECK(active.tick(e).state == State::rest);  // no escalation by repetition
+  e.rest_reached = true;
+  CHECK(active.tick(e).state == State::off);
+  e.released = true;
+  e.torque_on = false;
+  CHECK(active.tick(e).exit_code == 0);
+  CHECK(active.tick(e).ended);
+}
+
+TEST_CASE("closing ends at once where the stop policy did not") {
+  rl::SafetyConfig config;
+  config.has_rest_pose = false;
+  Rig rig(config);
+  rig.to_active();
+  Events e = calm();
+  e.closing = rl::Closing::orderly;
+  e.overrun = true;
+  for (int i = 0; i < 600; ++i) CHECK(!rig.tick(e).ended);
+  e.closing = rl::Closing::at_once;
+  const rl::Decision d = rig.tick(e);
+  CHECK(d.ended);
+  CHECK(d.exit_code == 1);
+  CHECK(!d.release_now);
+}
+
+TEST_CASE("the time of an earlier rest move does not count against the next one") {
+  Rig rig = in(State::rest);
+  Events e = calm();
+  e.stale_joint = 1;
+  CHECK(rig.tick(e).state == State::hold);
+  e = calm();
+  e.resume = true;
+  CHECK(rig.tick(e).state == State::soft_start);
+  for (int i = 0; i < 500; ++i) rig.tick(calm());
+  CHECK(rig.machine.state() == State::active);
+  e = calm();
+  e.heartbeat_age = kSecond;
+  for (int i = 0; i < 510; ++i) rig.tick(e);
+  CHECK(rig.machine.state() == State::rest);
+}
+
 TEST_CASE("a duration that is over carries out the stop policy, whichever it is") {
   for (const auto policy : {rl::StopPolicy::rest, rl::StopPolicy::hold, rl::StopPolicy::off}) {
     rl::SafetyConfig config;

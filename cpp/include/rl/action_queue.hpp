@@ -27,8 +27,8 @@ enum class Merge : std::uint8_t {
 };
 [[nodiscard]] bool find_merge(std::string_view name, Merge& out) noexcept;
 
-enum class Refusal : std::uint8_t { none, empty, duplicate, not_finite, width, stale, full };
-constexpr std::size_t kRefusals = 7;
+enum class Refusal : std::uint8_t { none, empty, duplicate, not_finite, width, stale, full, future };
+constexpr std::size_t kRefusals = 8;
 /// "" for none.
 [[nodiscard]] const char* to_string(Refusal refusal) noexcept;
 

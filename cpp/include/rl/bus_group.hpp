@@ -36,6 +36,8 @@ struct ArmAnswer {
   Trouble trouble;
 };
 
+constexpr std::size_t kMostChains = 16;  ///< of one session, leaders included
+
 class BusGroup {
  public:
   BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests,

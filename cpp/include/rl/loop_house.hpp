@@ -87,9 +87,15 @@ class LoopHouse {
   Result<> start();
   /// Waits for the answer of the loop.
   Result<> arm();
+  /// A chunk that is accepted is the source's sign of life as well; a refused one is none.
   [[nodiscard]] Refusal push(const ChunkView& chunk, std::int64_t now) noexcept;
+  /// One set point (A,), due from `at` on.
+  [[nodiscard]] Refusal push_setpoint(std::span<const double> values, std::int64_t at,
+                                      std::int64_t now) noexcept;
   [[nodiscard]] bool wait(double timeout_s);
-  /// Off, joined, buses closed. May be called twice.
+  /// Ended by the configured stop policy, joined, buses closed; waits for the rest move. In FAULT and ESTOP,
+  /// and in HOLD without a rest pose, torque stays as it is: `still_energised` says where. May be called
+  /// twice.
   void close();
 
   [[nodiscard]] Requests& requests() noexcept { return requests_; }
@@ -109,8 +115,10 @@ class LoopHouse {
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
 
  private:
-  /// The pose of one chain, heard at least once of every joint.
-  static Result<> first_look(const BusPart& part);
+  /// Takes one chain, and its pose, heard at least once of every joint.
+  Result<> first_look(const BusPart& part);
+  Result<> claim_buses();
+  void give_up_buses() noexcept;
   void live();
   void ask_for_realtime();
   [[nodiscard]] const JointCalibration* joint(std::size_t axis) const noexcept;
@@ -125,8 +133,10 @@ class LoopHouse {
   std::thread thread_;
   mutable std::mutex mutex_;  ///< of what follows; never taken by the loop while it runs
   std::condition_variable end_;
+  std::mutex closing_;  ///< of `close`, which may wait for seconds
   bool ended_ = false;
   bool closed_ = false;
+  std::vector<SharedChain*> claimed_;  ///< marked as driven by this loop
   int exit_code_ = 0;
   std::vector<std::string> realtime_;
   std::int64_t newest_observed_ = -1;  ///< the producer's

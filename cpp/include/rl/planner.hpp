@@ -29,7 +29,6 @@ struct Reading {
 
   AxisVector leader{};
   std::array<std::int64_t, kMostAxes> leader_captured{};
-  bool leader_hang_up = false;
 };
 
 enum class SourceKind : std::uint8_t { chunks, setpoints, leader };
@@ -52,7 +51,8 @@ struct PlannerConfig {
   std::int64_t active_cycles = 0;  ///< 0: until stopped
 };
 
-/// How the motors came to have torque: switched on by us, or found on and taken over as they were.
+/// How the motors came to have torque: at least one switched on by us, or all found on and taken over as
+/// they were.
 enum class Arming : std::uint8_t { refused, switched_on, taken_over };
 
 /// One chunk on its way from the producer to the loop. Its memory is fixed.
@@ -90,7 +90,7 @@ class Planner {
   Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally);
 
   /// The motors took torque at this pose: the goals begin here, at rest.
-  /// `ramp`: their torque limit was lowered and is to be raised again.
+  /// `ramp`: the torque limit of some was lowered and is to be raised again.
   void armed(const Reading& reading, std::int64_t now, bool ramp) noexcept;
   void released(bool all_off) noexcept;
   void overrun() noexcept { overrun_ = true; }

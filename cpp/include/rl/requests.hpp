@@ -12,7 +12,10 @@ namespace rl {
 /// Each is a single atomic word, so that a request is seen whole or not yet.
 class Requests {
  public:
-  void arm() noexcept { arm_.fetch_add(1, std::memory_order_release); }
+  void arm() noexcept { arm_.store(true, std::memory_order_release); }
+  /// True when the loop had not taken the request: then it never will.
+  [[nodiscard]] bool withdraw_arm() noexcept { return arm_.exchange(false, std::memory_order_acq_rel); }
+  void close(Closing closing) noexcept { closing_.store(closing, std::memory_order_release); }
   void stop(StopPolicy policy) noexcept {
     policy_.store(policy, std::memory_order_relaxed);
     stop_.fetch_add(1, std::memory_order_release);
@@ -28,16 +31,14 @@ class Requests {
   [[nodiscard]] std::int64_t last_beat() const noexcept { return beat_.load(std::memory_order_acquire); }
   /// True once for each request. The loop only.
   [[nodiscard]] bool take_arm() noexcept {
-    const std::uint32_t asked = arm_.load(std::memory_order_acquire);
-    if (asked == arm_taken_) return false;
-    arm_taken_ = asked;
-    return true;
+    return arm_.load(std::memory_order_relaxed) && arm_.exchange(false, std::memory_order_acq_rel);
   }
   void take(Events& events) noexcept {
     const std::uint32_t stops = stop_.load(std::memory_order_acquire);
     events.stop_requests = static_cast<int>(stops - stop_taken_);
     stop_taken_ = stops;
     events.stop_policy = policy_.load(std::memory_order_relaxed);
+    events.closing = closing_.load(std::memory_order_acquire);
     events.estop = estop_.exchange(false, std::memory_order_acq_rel);
     events.resume = resume_.exchange(false, std::memory_order_acq_rel);
     events.reset = reset_.exchange(false, std::memory_order_acq_rel);
@@ -45,7 +46,8 @@ class Requests {
   }
 
  private:
-  std::atomic<std::uint32_t> arm_{0};
+  std::atomic<bool> arm_{false};
+  std::atomic<Closing> closing_{Closing::no};
   std::atomic<std::uint32_t> stop_{0};
   std::atomic<StopPolicy> policy_{StopPolicy::rest};
   std::atomic<bool> estop_{false};
@@ -53,7 +55,6 @@ class Requests {
   std::atomic<bool> reset_{false};
   std::atomic<bool> release_{false};
   std::atomic<std::int64_t> beat_{0};
-  std::uint32_t arm_taken_ = 0;
   std::uint32_t stop_taken_ = 0;
 };
 

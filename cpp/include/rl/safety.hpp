@@ -46,6 +46,10 @@ enum class Reason : std::uint8_t {
 /// One line for people.
 [[nodiscard]] const char* to_string(Reason reason) noexcept;
 
+/// The session is being closed: by the stop policy, torque left as it is in FAULT and ESTOP; or, when that
+/// did not end it, at once.
+enum class Closing : std::uint8_t { no, orderly, at_once };
+
 /// ns. The numbers are the specification's.
 struct SafetyConfig {
   std::int64_t heartbeat_timeout = 100'000'000;
@@ -71,6 +75,7 @@ struct Events {
   int stop_requests = 0;
   StopPolicy stop_policy = StopPolicy::rest;  ///< of the newest request
   bool duration_over = false;
+  Closing closing = Closing::no;  ///< stays once it was asked
 
   std::int64_t heartbeat_age = 0;
   bool stream_fresh = false;  ///< what resume asks for

@@ -83,15 +83,20 @@ class ServoChain {
   /// Every motor answers, is the right model, holds the calibration, stands in its range. Warnings in
   /// `notes`.
   [[nodiscard]] Trouble check(std::vector<Trouble>& notes);
-  /// Writes only what differs, reads back. Returns the number of writes.
+  /// Writes only what differs, reads back; nothing before every motor was seen to be the right model.
+  /// Returns the number of writes.
   Result<int> configure();
   /// One blocking read of all positions: true when every joint answered.
   bool read_now(std::int64_t timeout) noexcept;
 
   /// Per motor: torque limit low, goal = measured, torque on, read back. Stops at the first motor that
-  /// refuses. `stamp` gets the time directly before the first goal left. `taken_over`: one of them had torque
-  /// already and keeps its torque limit.
-  [[nodiscard]] Trouble energise(std::int64_t& stamp, bool& taken_over) noexcept;
+  /// refuses. `stamp` gets the time directly before the first goal left. A motor that had torque already
+  /// keeps its torque limit; `found` says whether there was one, and whether one had none.
+  struct Found {
+    bool on = false;
+    bool off = false;
+  };
+  [[nodiscard]] Trouble energise(std::int64_t& stamp, Found& found) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept;
   /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock
@@ -104,7 +109,8 @@ class ServoChain {
 
   /// Goals in units, one a joint. `again` or `lost` when the line did not take them.
   IoStatus write_goals(std::span<const double> values) noexcept;
-  /// Torque limit of every joint as a part of its configured limit.
+  /// Torque limit of every joint that was switched on here, as a part of its configured limit; the others
+  /// keep theirs.
   IoStatus write_torque_limits(double part) noexcept;
   void begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept;
   [[nodiscard]] bool active() const noexcept { return active_; }
@@ -148,7 +154,8 @@ class ServoChain {
   [[nodiscard]] Trouble judge(std::size_t joint, const MotorFacts& facts) const noexcept;
   void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first,
             std::vector<Trouble>& notes) const;
-  [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp, bool& taken_over) noexcept;
+  [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp, Found& found) noexcept;
+  [[nodiscard]] Trouble identify(std::size_t joint) noexcept;
   Result<int> configure_joint(std::size_t joint);
   struct Wanted {
     const Register* reg = nullptr;
@@ -176,6 +183,7 @@ class ServoChain {
   std::array<Bars, kMostJoints> bars_{};
   std::array<std::uint8_t, kMostJoints> misses_{};
   std::array<int, kMostJoints> torque_limits_{};
+  std::array<int, kMostJoints> found_limits_{};  ///< of a motor taken over; negative: it was switched on here
   bool echo_ = false;
   bool lost_ = false;
   std::int64_t allowance_ = 5 * kMillisecond;
