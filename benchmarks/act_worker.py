@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 CAMERAS = ("observation.images.top", "observation.images.wrist")
 
 
@@ -26,17 +27,18 @@ def prepare(folder: Path, height: int, width: int) -> None:
     from rl.registry import registry
 
     torch.manual_seed(0)
-    names = tuple(f"joint_{i}.pos" for i in range(6))
-    inputs = {"observation.state": Feature("observation.state", "state", (6,), names=names)}
+    names = tuple(f"{joint}.pos" for joint in JOINTS)
+    units = ("degrees",) * 5 + ("percent",)
+    inputs = {"observation.state": Feature("observation.state", "state", (6,), unit=units, names=names)}
     inputs |= {name: Feature(name, "image", (height, width, 3), "uint8") for name in CAMERAS}
-    outputs = {"action": Feature("action", "action", (6,), names=names)}
+    outputs = {"action": Feature("action", "action", (6,), unit=units, names=names)}
     config = registry().config_class("policy", "act")(pretrained_backbone_weights=None)
     policy = registry().implementation("policy", "act")(config, inputs, outputs)
     ones = {"mean": np.zeros(6, np.float32), "std": np.ones(6, np.float32)}
     statistics: dict[str, Any] = {"observation.state": ones, "action": ones} | {name: {} for name in CAMERAS}
     processing = build_processing(policy.recipe().normalise, inputs, outputs, statistics, imagenet=True)
     sizes = dict.fromkeys(CAMERAS, (height, width))
-    about = About(fps=50.0, units=("degrees",) * 6, state_names=names, action_names=names, camera_sizes=sizes)
+    about = About(fps=50.0, units=units, state_names=names, action_names=names, camera_sizes=sizes)
     checkpoint.save(folder / "model", policy, "act", processing, about)
     rng = np.random.default_rng(0)
     arrays = {name: rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8) for name in CAMERAS}

@@ -41,8 +41,7 @@ Error open_error(const std::string& path, int error) {
     case ENODEV:
     case ENXIO:
     case ENOTDIR:
-      return {ErrorCode::absent,
-              "no serial port " + path + "; check the cable, list ports with `rl find-port`"};
+      return {ErrorCode::absent, "no serial port " + path + "; check the cable, `rl doctor` lists the ports"};
     case EACCES:
     case EPERM: {
       const std::string group = group_of(path);
