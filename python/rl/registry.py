@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pluggy
 
@@ -35,8 +35,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where a plugin came from."""
 
     entry_point: str

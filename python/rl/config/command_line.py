@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rl.api.errors import InputError
 from rl.config.build import build, plain
@@ -26,15 +26,13 @@ from rl.config.types import (
 from rl.config.values import is_truth_value
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """An accepted spelling that changes nothing here; the text says why."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """One option as it was given: dotted name, value (None: bare) and source."""
 
     name: str
@@ -64,8 +62,7 @@ class CommandSpec:
     prelude: Callable[[Sequence[str]], Sequence[str]] | None = None  # rewrites the words first
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """The tree that a command runs with."""
 
     config: Any  # instance of CommandSpec.tree

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rl.config.docs import Doc
 
@@ -21,8 +21,7 @@ class Selected:
     path: str | None = None  # the artefact whose config was the base, e.g. a checkpoint to fine-tune
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Marks a field whose value names a plugin of this kind: `Annotated[Selected, Choice("policy")]`."""
 
     kind: str
@@ -36,8 +35,7 @@ class Chooser(Protocol):
     def config_class(self, kind: str, name: str) -> type: ...
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):  # a named tuple is made at a fraction of a dataclass's cost, and start-up has a budget
     name: str
     type: Any  # without Annotated
     doc: Doc

@@ -20,9 +20,10 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
     from rl.registry import registry
     from rl.train.task import build_policy, open_task, with_size_of_checkpoint
 
-    if config.policy is None:
+    chosen = config.policy
+    if chosen is None:
         raise InputError("no policy is chosen", where="rl train", todo="add --policy NAME; `rl plugins` lists them")
-    registry().require("policy", config.policy.name)
+    registry().require("policy", chosen.name)
     config = with_size_of_checkpoint(config)
     task = open_task(config)  # before torch is imported: what is wrong with the request is said at once
 
@@ -37,7 +38,7 @@ def train(config: TrainConfig, run: Run | None = None, sources: Mapping[str, str
 
     seed_everything(config.seed, config.cudnn_deterministic)
     device = Device(config.device, config.precision)
-    policy = build_policy(config.policy, task.inputs, task.outputs).to(device.device)
+    policy = build_policy(chosen, task.inputs, task.outputs).to(device.device)
     recipe, windows = policy.recipe(), policy.windows()
     processing = build_processing(
         recipe.normalise, task.inputs, task.outputs, task.statistics, imagenet=config.dataset.use_imagenet_stats
