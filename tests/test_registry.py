@@ -140,7 +140,9 @@ def test_rl_plugins_chooses_entry_points_and_empty_means_none(install):
     install("a-thing", HEALTHY)
     assert discover({"RL_PLUGINS": ""}).claims == {}
     assert discover({"RL_PLUGINS": " a-thing , "}).names("policy") == ["healthy"]
-    with pytest.raises(InputError, match="RL_PLUGINS names 'a-thin', which is no installed plugin; did you mean 'a-thing'"):
+    with pytest.raises(
+        InputError, match="RL_PLUGINS names 'a-thin', which is no installed plugin; did you mean 'a-thing'"
+    ):
         discover({"RL_PLUGINS": "a-thin"})
 
 
