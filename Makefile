@@ -13,7 +13,8 @@ demo: .venv/ready
 	$(venv)/rl demo
 
 test: .venv/ready lint core-test
-	$(venv)/pytest -q -n 2 --dist loadgroup
+	$(venv)/pytest -q tests/core tests/control        # they measure time: nothing beside them
+	$(venv)/pytest -q -n 2 --dist loadgroup --ignore tests/core --ignore tests/control
 
 lint: .venv/ready
 	$(venv)/ruff check .
