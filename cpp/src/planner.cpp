@@ -210,15 +210,25 @@ void Planner::move(State state, double ramp, double dt) noexcept {
   }
 }
 
+void Planner::forget_after_stop(State entered) noexcept {
+  if (entered != State::off && entered != State::fault && entered != State::estop) return;
+  queue_.clear();  // what was wanted before a stop is not what moves the arm after it
+  arrivals_ = {};
+}
+
+void Planner::ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept {
+  if (torque_written_ < 0 || due - torque_written_ < kTorqueEvery) return;
+  const double ramp = machine_.ramp(now);
+  out.torque = kTorqueFrom + (1 - kTorqueFrom) * ramp;
+  torque_written_ = ramp >= 1 ? -1 : due;  // -1: full torque was written
+}
+
 Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
   const Events events = look(reading, now, due);
   Plan out;
   out.decision = machine_.step(events, now);
   const State state = out.decision.state;
-  if (out.decision.entered && (state == State::off || state == State::fault || state == State::estop)) {
-    queue_.clear();  // what was wanted before a stop is not what moves the arm after it
-    arrivals_ = {};
-  }
+  if (out.decision.entered) forget_after_stop(state);
   const double period = static_cast<double>(config_.period) * 1e-9;
   // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came
   // early.
@@ -246,12 +256,7 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   previous_known_ = wanted_known_;
   last_due_ = out.write ? due : 0;
 
-  if (out.write && out.decision.ramp_torque && due - torque_written_ >= kTorqueEvery &&
-      torque_written_ >= 0) {
-    const double ramp = machine_.ramp(now);
-    out.torque = kTorqueFrom + (1 - kTorqueFrom) * ramp;
-    torque_written_ = ramp >= 1 ? -1 : due;  // -1: full torque was written
-  }
+  if (out.write && out.decision.ramp_torque) ramp_torque(out, now, due);
   out.remaining = queue_.remaining(due);
   return out;
 }

@@ -105,6 +105,8 @@ class Planner {
   [[nodiscard]] std::size_t axes() const noexcept { return config_.axes.size(); }
 
  private:
+  void forget_after_stop(State entered) noexcept;
+  void ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept;
   void take_chunks(std::int64_t due) noexcept;
   bool setpoint(const Reading& reading, std::int64_t due, AxisVector& out) noexcept;
   Events look(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
