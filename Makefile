@@ -13,8 +13,8 @@ demo: .venv/ready
 	$(venv)/rl demo
 
 test: .venv/ready lint core-test
-	$(venv)/pytest -q tests/core tests/control        # they measure time: nothing beside them
-	$(venv)/pytest -q -n 2 --dist loadgroup --ignore tests/core --ignore tests/control
+	$(venv)/pytest -q tests/core tests/control tests/packaging    # they measure time or compile: nothing beside them
+	$(venv)/pytest -q -n 2 --dist loadgroup --ignore tests/core --ignore tests/control --ignore tests/packaging
 
 lint: .venv/ready
 	$(venv)/ruff check .
