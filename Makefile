@@ -15,9 +15,9 @@ demo: .venv/ready
 	$(venv)/rl demo
 
 test: .venv/ready lint core-test
-	# These measure time or compile: nothing runs beside them. What a stall of a shared host broke is tried once more.
-	$(venv)/pytest -q $(alone) || $(venv)/pytest -q --lf $(alone)
-	$(venv)/pytest -q -n 2 --dist loadgroup --ignore tests/core --ignore tests/control --ignore tests/packaging
+	# These measure time or compile: nothing runs beside them.
+	$(venv)/pytest -q $(alone)
+	$(venv)/pytest -q -n 2 --dist loadgroup $(addprefix --ignore ,$(alone))
 
 lint: .venv/ready
 	$(venv)/ruff check .

@@ -13,7 +13,7 @@ from rl.runtime import manifest as manifests
 from rl.runtime.bundle import Bundle
 
 
-def refused(folder, match: str, **options) -> InputError:
+def check_refused(folder, match: str, **options) -> InputError:
     with pytest.raises(InputError, match=match) as caught:
         Bundle.open(folder, **options)
     assert caught.value.exit_code == 2
@@ -35,7 +35,7 @@ def test_a_changed_file_is_named(bundle):
     content = bytearray((folder / "graphs" / "chunk.bin").read_bytes())
     content[7] ^= 1
     (folder / "graphs" / "chunk.bin").write_bytes(content)
-    refused(folder, r"chunk\.bin: is not what was exported")
+    check_refused(folder, r"chunk\.bin: is not what was exported")
     assert Bundle.open(folder, verify=False).fps == 10.0
 
 
@@ -54,19 +54,19 @@ def test_a_large_file_is_compared_in_the_background(bundle, monkeypatch):
 def test_a_missing_file_is_named(bundle):
     folder = bundle()
     (folder / "sample.safetensors").unlink()
-    refused(folder, r"sample\.safetensors: is missing")
+    check_refused(folder, r"sample\.safetensors: is missing")
 
 
 def test_a_shorter_file_is_named_before_any_sum(bundle):
     folder = bundle()
     (folder / "graphs" / "chunk.bin").write_bytes(b"graph")
-    refused(folder, r"chunk\.bin: has 5 bytes, 500 were written", verify=False)
+    check_refused(folder, r"chunk\.bin: has 5 bytes, 500 were written", verify=False)
 
 
 def test_a_file_that_the_manifest_does_not_list_is_refused(bundle):
     folder = bundle()
     (folder / "graphs" / "libevil.so").write_bytes(b"\x7fELF")
-    refused(folder, r"does not list 'graphs/libevil\.so'")
+    check_refused(folder, r"does not list 'graphs/libevil\.so'")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_path_that_leaves_the_folder_is_refused(bundle, path):
 
     folder = bundle(lead_away)
     (folder.parent / "secret").write_bytes(b"graph" * 100)
-    refused(folder, "leaves the bundle")
+    check_refused(folder, "leaves the bundle")
 
 
 def test_a_link_out_of_the_folder_is_refused(bundle):
@@ -87,41 +87,43 @@ def test_a_link_out_of_the_folder_is_refused(bundle):
     outside = folder.parent / "outside.bin"
     shutil.move(folder / "graphs" / "chunk.bin", outside)
     (folder / "graphs" / "chunk.bin").symlink_to(outside)
-    refused(folder, r"chunk\.bin: is a link")
+    check_refused(folder, r"chunk\.bin: is a link")
 
 
 def test_a_linked_folder_is_refused(bundle):
     folder = bundle()
     shutil.move(folder / "graphs", folder.parent / "graphs")
     (folder / "graphs").symlink_to(folder.parent / "graphs")
-    refused(folder, "outside the bundle|does not list")
+    check_refused(folder, "outside the bundle|does not list")
 
 
 def test_a_pipe_in_place_of_a_file_is_refused(bundle):
     folder = bundle()
     (folder / "sample.safetensors").unlink()
     os.mkfifo(folder / "sample.safetensors")
-    refused(folder, r"sample\.safetensors: is missing")
+    check_refused(folder, r"sample\.safetensors: is missing")
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path):
-    refused(tmp_path, r"no manifest\.json: not a bundle")
+    check_refused(tmp_path, r"no manifest\.json: not a bundle")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"schema": 1'])
 def test_a_manifest_that_is_not_json_is_refused(bundle, content):
     folder = bundle()
     (folder / "manifest.json").write_bytes(content)
-    refused(folder, r"manifest\.json: is not JSON")
+    check_refused(folder, r"manifest\.json: is not JSON")
 
 
 def test_an_enormous_manifest_is_not_read(bundle, monkeypatch):
     monkeypatch.setattr(manifests, "LIMIT", 100)
-    refused(bundle(), r"manifest\.json: has \d+ bytes, at most 100")
+    check_refused(bundle(), r"manifest\.json: has \d+ bytes, at most 100")
 
 
 def test_another_schema_version_is_named_with_ours(bundle):
-    refused(bundle(lambda plain: plain.update(schema=9)), r"schema version 9, this program reads 1; export it again")
+    check_refused(
+        bundle(lambda plain: plain.update(schema=9)), r"schema version 9, this program reads 1; export it again"
+    )
 
 
 def set_at(*path):
@@ -164,7 +166,7 @@ def set_at(*path):
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(bundle, change, match):
-    refused(bundle(change), match, verify=False)
+    check_refused(bundle(change), match, verify=False)
 
 
 def test_a_sample_that_lacks_a_tensor_is_named(bundle):
