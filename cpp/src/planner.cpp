@@ -81,18 +81,23 @@ bool Planner::setpoint(const Reading& reading, std::int64_t due, AxisVector& out
 
 void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept {
   events.hang_up = reading.hang_up;
-  std::int64_t newest = 0;
+  // A position is stale by its age. A motor is silent by the requests that it left unanswered, a period each:
+  // a process that was stopped for a while has not asked.
+  const std::int64_t step = std::min(now - last_look_, config_.period);
+  last_look_ = now;
+  std::int64_t shortest_silence = INT64_MAX;
   for (std::size_t k = 0; k < axes(); ++k) {
-    const std::int64_t age = now - reading.captured[k];
-    newest = std::max(newest, reading.captured[k]);
+    const bool missing = ((reading.missing >> k) & 1U) != 0;
+    silence_[k] = missing ? silence_[k] + step : 0;
+    shortest_silence = std::min(shortest_silence, silence_[k]);
     const int joint = static_cast<int>(k);
-    if (age > kStateStale && events.stale_joint < 0) events.stale_joint = joint;
-    if (age > kMute && events.mute_joint < 0) events.mute_joint = joint;
+    if (now - reading.captured[k] > kStateStale && events.stale_joint < 0) events.stale_joint = joint;
+    if (silence_[k] > kMute && events.mute_joint < 0) events.mute_joint = joint;
     if ((reading.status[k] & kOverloadBit) != 0 && events.overload_joint < 0) events.overload_joint = joint;
     if ((reading.status[k] & kFaultBits) != 0 && events.fault_joint < 0) events.fault_joint = joint;
-    if (((reading.missing >> k) & 1U) != 0) count(tally_.missing[k]);
+    if (missing) count(tally_.missing[k]);
   }
-  events.bus_lost = now - newest > kLost;
+  events.bus_lost = shortest_silence > kLost;
   if (events.overload_joint < 0) {
     overloaded_ = 0;
   } else if (overloaded_ == 0) {

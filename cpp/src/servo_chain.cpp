@@ -7,7 +7,9 @@
 namespace rl {
 namespace {
 
-constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;  // a flash write delays its reply by milliseconds
+// A flash write delays its reply by milliseconds, a busy host by more. Set-up is in no hurry: each try waits
+// four times as long as the one before.
+constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;
 constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr int kTries = 3;
@@ -15,6 +17,8 @@ constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
 constexpr unsigned kMultiTurn = 1U << 4U;
 constexpr int kClampSlack = 4;  // steps: rounding and the sensor's noise at the end of a range
+
+std::int64_t setup_timeout(int turn) noexcept { return kSetupTimeout << (2 * turn); }
 
 int word(Bytes block, std::size_t offset) noexcept {
   return decode_word(block.subspan(offset, 2), WordOrder::little);
@@ -135,7 +139,7 @@ bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std
       length = out.size();
     }
     const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
-    if (exchange(request, ids, length, kSetupTimeout)) {
+    if (exchange(request, ids, length, setup_timeout(turn))) {
       std::copy_n(reader_.replies()[0].data.begin(), out.size(), out.begin());
       return true;
     }
@@ -166,7 +170,7 @@ bool ServoChain::write_value(std::uint8_t id, const Register& reg, int value) no
   const auto both = encode_word(raw, model_->order);
   const std::array<std::uint8_t, 1> one = {static_cast<std::uint8_t>(raw & 0xFFU)};
   for (int turn = 0; turn < kTries && !lost_; ++turn) {
-    write_bytes(id, reg.address, reg.size == 1 ? Bytes(one) : Bytes(both), kSetupTimeout);
+    write_bytes(id, reg.address, reg.size == 1 ? Bytes(one) : Bytes(both), setup_timeout(turn));
     int kept = 0;
     if (read_value(id, reg, kept) && kept == value) return true;
   }

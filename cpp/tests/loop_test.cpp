@@ -325,3 +325,21 @@ TEST_CASE("starvation decelerates inside active and holds after a second") {
   CHECK(rig.tally.starved.load() >= 45);
   CHECK(rig.tally.starved.load() <= 55);
 }
+
+TEST_CASE("a process that was stopped for three seconds holds; no motor is blamed for it") {
+  auto c = config(rl::SourceKind::setpoints);
+  Rig rig(c);
+  rig_now = &rig;
+  rig.bus.script = [](FakeBus& bus, std::int64_t cycle) {
+    if (cycle == 1) bus.requests.arm();
+    bus.requests.beat(bus.clock);
+    rig_now->push(bus.clock, 1, 3);
+    if (cycle == 100) bus.stall = 3'000'000'000;
+    bus.mute = cycle == 100;
+    if (cycle == 120) bus.requests.stop(rl::StopPolicy::off);
+  };
+  CHECK(rig.run() == 0);
+  const std::vector<rl::State> want = {rl::State::disarmed, rl::State::soft_start, rl::State::active,
+                                       rl::State::hold, rl::State::off};
+  CHECK(rig.journal.states == want);
+}

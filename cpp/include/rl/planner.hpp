@@ -135,8 +135,10 @@ class Planner {
   bool overrun_ = false;
   std::int64_t began_ = 0;  ///< of the armed time: the source's silence counts from here
   std::int64_t last_due_ = 0;
-  std::int64_t covered_ = 0;        ///< last instant with an action due
-  std::int64_t overloaded_ = 0;     ///< since when
+  std::int64_t covered_ = 0;                       ///< last instant with an action due
+  std::int64_t overloaded_ = 0;                    ///< since when
+  std::array<std::int64_t, kMostAxes> silence_{};  ///< ns of requests left unanswered
+  std::int64_t last_look_ = 0;
   std::int64_t rest_progress_ = 0;  ///< last time the rest pose came nearer
   double rest_distance_ = 0;
   std::int64_t active_ = 0;
