@@ -201,7 +201,8 @@ def test_an_episode_is_approached_slowly_then_played_at_its_rate():
     moving = records["state"] == 2
     lag = np.interp(records["deadline"][moving], source.began + np.arange(50) * source.period, actions[:, 0])
     assert outcome.exit_code == 0
-    assert np.abs(records["goal"][moving, 0] - lag)[10:].max() < 0.5
+    # All but the moment after a standstill of the host, where the arm catches up within its speed.
+    assert np.quantile(np.abs(records["goal"][moving, 0] - lag)[10:], 0.9) < 0.1
 
 
 @pytest.fixture
@@ -255,8 +256,7 @@ def test_a_busy_python_thread_does_not_disturb_the_loop():
         over.set()
         thread.join()
     assert report["active_cycles"] == pytest.approx(100, abs=1)
-    if "SCHED_FIFO" in " ".join(report["realtime"]):  # else the host's other load decides, not the thread
-        assert report["period_error_ms"]["p50"] < 0.5
+    assert report["period_error_ms"]["p50"] <= 1  # a loop that waits for the interpreter has 5 and more
 
 
 def test_an_absent_port_is_named_with_exit_code_3():

@@ -316,7 +316,7 @@ class DirectLoop:
             ready = wanted is not None or self.source == "leader"
             if ready and near and now - self._armed > settings.soft_start_s * 1e9:
                 self._enter("ACTIVE", "soft start over")
-        if state == "ACTIVE" and self._over(now) and not self._stopping:
+        if state == "ACTIVE" and self._over() and not self._stopping:
             self._stopping = now
             self._enter("REST", "duration over")
         if state == "REST" and self._rested(now):
@@ -333,9 +333,10 @@ class DirectLoop:
             elif now - self._stopping > REST_LIMIT_S * 1e9:
                 self._enter("OFF", "rest move took too long")
 
-    def _over(self, now: int) -> bool:
+    def _over(self) -> bool:
+        """Counted in cycles, as the core does: a host that stands still does not shorten what was asked for."""
         wanted = self.settings.duration
-        return bool(wanted and self._active_from) and now - self._active_from >= (wanted - self.period / 2) * 1e9
+        return bool(wanted) and self._counts["active"] >= round(wanted * self.settings.rate)
 
     def _rested(self, now: int) -> bool:
         there = np.abs(self._resting() - self.limiter.goal) <= np.where(self.rolls, 1e-6, self.limiter.jump / 2)
