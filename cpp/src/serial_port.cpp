@@ -52,6 +52,9 @@ Error open_error(const std::string& path, int error) {
     case EWOULDBLOCK:
       return {ErrorCode::busy,
               path + " is in use by another program; close it (find it with `fuser " + path + "`)"};
+    case ENOTTY:
+    case EISDIR:
+      return {ErrorCode::usage, path + " is no serial port; `rl doctor` lists those that are there"};
     default:
       return {ErrorCode::io, path + ": " + system_text(error) + "; is it a serial port?"};
   }

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from rl.api import Feature, InputError
+from rl.api import Feature, InputError, RlError
 from rl.plugins.so101 import JOINTS, NAMES, calibration
 from rl.plugins.so101.config import LeaderConfig, So101Config
 
@@ -15,6 +15,43 @@ def feature(name: str, kind: Literal["state", "action"], units: str) -> Feature:
     return Feature(name, kind, (6,), unit=(units,) * 5 + ("percent",), names=NAMES)
 
 
+class OnArm:
+    """What follower and leader say of the one arm that they stand on."""
+
+    _arm: "Arm"
+
+    @property
+    def simulated(self) -> bool:
+        return self._arm.simulated
+
+    @property
+    def emulator(self) -> Any:
+        """The emulated arm of port sim, None otherwise or before `connect`."""
+        return self._arm.emulator
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the connection."""
+        return tuple(self._arm.notes)
+
+    def connect(self) -> None:
+        self._arm.connect()
+
+    def core(self) -> list[tuple[slice, Any]]:
+        return [(slice(0, 6), self._connected())]
+
+    def close(self) -> None:
+        self._arm.close()
+
+    def fingerprint(self) -> str:
+        return self._arm.fingerprint()
+
+    def _connected(self) -> Any:
+        if self._arm.bus is None:
+            raise RlError("not connected", where=self._arm.option, todo="call connect first")
+        return self._arm.bus
+
+
 class Arm:
     """The bus of one arm. Nothing is opened before `connect`.
 
@@ -23,6 +60,7 @@ class Arm:
 
     def __init__(self, config: So101Config | LeaderConfig, *, leader: bool) -> None:
         self.config, self.leader = config, leader
+        self.option = "teleop" if leader else "robot"
         self.simulated = config.port == "sim"
         self.calibration: calibration.Calibration = {}
         self.bus: Any = None
@@ -33,7 +71,7 @@ class Arm:
         """Errors: InputError without port or calibration; rl._core.CoreError naming port, joint and id."""
         if self.bus is not None:
             return
-        option = "teleop" if self.leader else "robot"
+        option = self.option
         if not self.config.port:
             raise InputError("no port is given", where=option, todo=f"use --{option}.port /dev/ttyACM0, or sim")
         from rl import _core  # only an arm that is used pays for the core
@@ -47,20 +85,8 @@ class Arm:
         bus.open()
         if self.config.write_calibration and not self.simulated:
             self.notes.append(f"{option}: {bus.configure()} registers written")
-        self.notes += [f"{option}: {warning}" for warning in self._check(_core)]
+        self.notes += [f"{option}: {warning}" for warning in bus.check()]
         bus.configure()
-
-    def _check(self, core: Any) -> list[str]:
-        """The bus's own check. An emulated arm on a busy machine may miss its turn: it is asked again."""
-        tries = 5 if self.simulated else 1
-        for left in reversed(range(tries)):
-            try:
-                found: list[str] = self.bus.check()
-                return found
-            except core.CoreError as error:
-                if not left or error.code not in ("motor-missing", "timeout"):
-                    raise
-        return []
 
     def _emulate(self, core: Any) -> Any:
         kind = "so101-leader" if self.leader else "so101-follower"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rl.api import InputError
+from rl.data.home import lerobot_home
 from rl.plugins.so101 import JOINTS
 
 Role = Literal["robots", "teleoperators"]
@@ -45,10 +46,7 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds `robots/` and `teleoperators/`."""
     if given := environ.get("HF_LEROBOT_CALIBRATION"):
         return Path(given).expanduser()
-    if given := environ.get("HF_LEROBOT_HOME"):
-        return Path(given).expanduser() / "calibration"
-    cache = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(cache).expanduser() / "lerobot" / "calibration"
+    return lerobot_home(environ) / "calibration"
 
 
 def places(role: Role, identity: str | None, folder: str | None, environ: Mapping[str, str] = os.environ) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rl.api import RlError
 from rl.api.protocols import Axis, Snapshot
 from rl.plugins.so101 import NAMES
-from rl.plugins.so101.arm import Arm, feature
+from rl.plugins.so101.arm import Arm, OnArm, feature
 from rl.plugins.so101.config import So101Config
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ACCELERATION, JERK = 4_000.0, 100_000.0  # deg/s^2, deg/s^3; recorded teleoperat
 MARGIN = 0.01  # of the range, at each end
 
 
-class So101:
+class So101(OnArm):
     """Six joints over one bus of the core. Features are known before connecting; `axes` follow the calibration."""
 
     def __init__(self, config: So101Config) -> None:  # touches no hardware
@@ -43,29 +43,9 @@ class So101:
         return self._axes(LEADER_SPEED)
 
     @property
-    def simulated(self) -> bool:
-        return self._arm.simulated
-
-    @property
     def robot_type(self) -> str:
         """What data sets call this arm: LeRobot's name."""
         return "so101_follower"
-
-    @property
-    def emulator(self) -> Any:
-        """The emulated arm of port sim, None otherwise or before `connect`."""
-        return self._arm.emulator
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know about the connection."""
-        return tuple(self._arm.notes)
-
-    def connect(self) -> None:
-        self._arm.connect()
-
-    def core(self) -> list[tuple[slice, Any]]:
-        return [(slice(0, 6), self._connected())]
 
     def snapshot(self) -> Snapshot:
         import numpy as np
@@ -79,12 +59,6 @@ class So101:
     def stop(self, policy: Literal["hold", "rest", "off"]) -> None:
         """Nothing is energised outside the core's loop, which carries the policy out; so there is nothing to do."""
 
-    def close(self) -> None:
-        self._arm.close()
-
-    def fingerprint(self) -> str:
-        return self._arm.fingerprint()
-
     def rest_pose(self) -> Any:
         """(6,) from the configuration, or the emulator's; None for a real arm that has none."""
         import numpy as np
@@ -96,11 +70,6 @@ class So101:
 
     def cameras(self) -> Mapping[str, Any]:
         return self.config.cameras
-
-    def _connected(self) -> Any:
-        if self._arm.bus is None:
-            raise RlError("not connected", where="so101", todo="call connect first")
-        return self._arm.bus
 
     def _axes(self, usual: float) -> tuple[Axis, ...]:
         speed = self.config.max_speed or usual

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RL = (sys.executable, "-m", "rl.cli.main")
 
 
@@ -28,10 +30,19 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert "No space left" in done.stderr
 
 
-def test_rl_alone_shows_its_commands(tmp_path):
-    done = subprocess.run([*RL], capture_output=True, text=True)
+@pytest.mark.parametrize("words", [[], ["help"], ["--help"]])
+def test_rl_alone_shows_its_commands(words):
+    done = subprocess.run([*RL, *words], capture_output=True, text=True)
     assert done.returncode == 0
     assert "train" in done.stdout
+
+
+def test_help_of_a_command_is_reached_both_ways():
+    told = [
+        subprocess.run([*RL, *w], capture_output=True, text=True).stdout for w in (["help", "train"], ["train", "-h"])
+    ]
+    assert told[0] == told[1]
+    assert "--batch_size" in told[0]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(shared):

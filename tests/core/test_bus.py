@@ -102,7 +102,8 @@ def test_an_absent_port_a_busy_port_and_a_file_say_so(arm: _core.Emulator, bus: 
     assert error_of(opened("/dev/ttyNONE7")).code == "absent"
     assert error_of(opened(arm.port)).code == "busy"
     (tmp_path / "plain").write_text("no port")
-    assert error_of(opened(str(tmp_path / "plain"))).code == "io"
+    assert error_of(opened(str(tmp_path / "plain"))).code == "usage"
+    assert "no serial port" in str(error_of(opened(str(tmp_path / "plain"))))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every port: needs an ordinary user")

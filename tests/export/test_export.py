@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from rl.api import InputError, MissingPart, RlError
+from rl.cli.info import describe
 from rl.export import export
 from rl.runtime.actor import open_actor
 from rl.runtime.bundle import Bundle
@@ -177,6 +179,16 @@ def test_a_tampered_bundle_is_refused_and_the_file_named(copied):
     with pytest.raises(InputError, match=r"chunk\.onnx\.data: is not what was exported") as caught:
         open_actor(copied)
     assert caught.value.exit_code == 2
+    with pytest.raises(InputError, match=r"chunk\.onnx\.data: is not what was exported"):
+        describe(copied)
+
+
+def test_info_notices_weights_that_were_cut_short(checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        describe(tmp_path / "cut")
 
 
 def test_a_moved_bundle_runs(copied):

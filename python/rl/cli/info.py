@@ -60,7 +60,7 @@ def describe(path: Path) -> dict[str, Any]:
 def _bundle(path: Path) -> dict[str, Any]:
     from rl.runtime.bundle import Bundle
 
-    bundle = Bundle.open(path, verify=False)
+    bundle = Bundle.open(path)
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     return {
         "policy": manifest.get("policy", {}).get("name", manifest.get("policy"))
@@ -78,8 +78,11 @@ def _bundle(path: Path) -> dict[str, Any]:
 def _checkpoint(path: Path) -> dict[str, Any]:
     from rl.config import plain
     from rl.nn import checkpoint
+    from rl.process.tensor_files import header
 
     found = checkpoint.describe(checkpoint.find(path))
+    for weights in sorted(found.folder.glob("*.safetensors")):
+        header(weights)  # a file that was cut short is found here, not on the robot
     about = found.about
     facts: dict[str, Any] = {
         "policy": found.policy,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from rl.api.errors import InputError
 from rl.cli.spellings import RECORDING
 from rl.config.command_line import CommandSpec, Resolved
-from rl.control.config import PlayedSet, RecordConfig, RecordedSet
+from rl.control.config import RecordConfig
 
 SPEC = CommandSpec(
     name="record",
@@ -30,9 +29,12 @@ def run(resolved: Resolved) -> int:
     from rl.control.settings import Settings
     from rl.control.sinks import LiveLine
     from rl.control.sources import LeaderSource
+    from rl.data.home import dataset_root
 
     config: RecordConfig = resolved.config
-    root = root_of(config.dataset)
+    if not config.task:
+        print('note: no --task is given; say what is done, e.g. --task "put the cube in the box": policies read it')
+    root = dataset_root(config.dataset.root, config.dataset.repo_id)
     if root.exists() and any(root.iterdir()) and not config.resume:
         raise InputError(f"{root} is there already", where="dataset", todo="--resume true adds episodes to it")
     robot, teleoperator = build_robot(config.robot), build_teleoperator(config.teleop)
@@ -68,18 +70,6 @@ def _remove_empty(root: Path) -> None:
 
     if root.is_dir() and all(p.name == ".rl" for p in root.iterdir()):
         shutil.rmtree(root)
-
-
-def root_of(dataset: RecordedSet | PlayedSet) -> Path:
-    """The data set's folder: as given, or LeRobot's place for a repo id."""
-    if dataset.root is not None:
-        return Path(dataset.root).expanduser()
-    if dataset.repo_id is None:
-        raise InputError("no data set is given", todo="add --dataset FOLDER")
-    if Path(dataset.repo_id).is_absolute() or ".." in Path(dataset.repo_id).parts:
-        raise InputError(f"'{dataset.repo_id}' is no name of a data set", where="dataset.repo_id")
-    home = os.environ.get("HF_LEROBOT_HOME") or "~/.cache/huggingface/lerobot"
-    return Path(home).expanduser() / dataset.repo_id
 
 
 def _writer(config: RecordConfig, root: Path, features: Any, session: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rl.api.errors import InputError
-from rl.cli.record import root_of
 from rl.cli.spellings import MOVING
 from rl.config.command_line import CommandSpec, Note, Resolved
 from rl.control.config import ReplayConfig
@@ -61,8 +60,9 @@ def _episode(config: ReplayConfig) -> tuple[Any, Any, float]:
 
     from rl.control.fit import Wanted
     from rl.data import open_dataset
+    from rl.data.home import dataset_root
 
-    root = root_of(config.dataset)
+    root = dataset_root(config.dataset.root, config.dataset.repo_id)
     reader = open_dataset(root, config.dataset.format)
     info = reader.info
     found = [episode for episode in info.episodes if episode.index == config.episode]

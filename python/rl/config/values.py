@@ -137,7 +137,8 @@ def _literal(value: Any, known: tuple[Any, ...]) -> Any:
     for one in known:
         if str(one).lower() == str(value).lower():
             return one
-    raise ValueError(nearest(str(value), map(str, known)))
+    hint = nearest(str(value), map(str, known))
+    raise ValueError(hint if hint.startswith("did you mean") else "")  # the list of values is in the message already
 
 
 def _sequence(value: Any, kind: Any, args: tuple[Any, ...]) -> Any:

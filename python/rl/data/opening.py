@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from rl.api import InputError
 from rl.api.protocols import DatasetFormat, DatasetReader
+from rl.data.home import lerobot_home
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
@@ -44,8 +44,7 @@ def locate(root: str | Path) -> Path:
         return path
     places = [path]
     if isinstance(root, str) and _HUB_ID.fullmatch(root):
-        home = Path(os.environ.get("HF_LEROBOT_HOME") or _hf_home() / "lerobot")
-        places.append(home / root)
+        places.append(lerobot_home() / root)
         if places[-1].exists():
             return places[-1]
     raise InputError(
@@ -53,11 +52,6 @@ def locate(root: str | Path) -> Path:
         where="dataset",
         todo="give the folder with --dataset.root",
     )
-
-
-def _hf_home() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("HF_HOME") or cache / "huggingface")
 
 
 def sniff(path: Path) -> str:

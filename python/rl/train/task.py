@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,28 +44,14 @@ def with_size_of_checkpoint(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, image_size=(height, width)))
 
 
-def root_of(options: DatasetOptions) -> Path:
-    """The data set's folder. Errors: InputError when neither a folder nor a name is given, or it is not there."""
-    if options.root is not None:
-        return Path(options.root).expanduser()
-    if options.repo_id is None:
-        raise InputError("no data set is given", where="rl train", todo="add --dataset FOLDER")
-    if Path(options.repo_id).is_absolute() or ".." in Path(options.repo_id).parts:
-        raise InputError(
-            f"'{options.repo_id}' is no name of a data set", where="dataset.repo_id", todo="use --dataset FOLDER"
-        )
-    base = os.environ.get("HF_LEROBOT_HOME")
-    home = Path(base) if base else Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "lerobot"
-    return home / options.repo_id
-
-
 def open_task(config: TrainConfig) -> Task:
     """Open the data set and decide what goes in, what comes out and what is held out."""
     from rl.data import RenamedReader, open_dataset
+    from rl.data.home import dataset_root
     from rl.data.statistics import statistics_for
 
     options = config.dataset
-    reader = open_dataset(root_of(options), format=options.format)
+    reader = open_dataset(dataset_root(options.root, options.repo_id), format=options.format)
     if config.rename_map:
         reader = RenamedReader(reader, config.rename_map)
     inputs, outputs = policy_features(reader.info.features)
@@ -120,7 +105,7 @@ def about(task: Task, config: TrainConfig) -> Any:
         camera_sizes=dict(task.recorded),
         statistics_sha256=digest.hexdigest(),
         dataset={
-            "name": config.dataset.repo_id or root_of(config.dataset).name,
+            "name": config.dataset.repo_id or Path(str(config.dataset.root)).name,
             "episodes": len(info.episodes),
             "frames": sum(e.length for e in info.episodes),
         },
