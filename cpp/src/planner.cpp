@@ -26,7 +26,7 @@ bool tracks(State state) noexcept { return state == State::soft_start || state =
 
 }  // namespace
 
-Planner::Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally)
+Planner::Planner(const PlannerConfig& config, Requests& requests, ChunkRing& chunks, Tally& tally)
     : config_(config),
       requests_(requests),
       chunks_(chunks),
@@ -56,8 +56,8 @@ bool Planner::at_rest() const noexcept {
 
 void Planner::take_chunks(std::int64_t due) noexcept {
   while (ChunkSlot* const slot = chunks_.oldest()) {
-    const ChunkView chunk{
-        slot->observed, slot->period, slot->rows, {slot->values.data(), slot->rows * axes()}};
+    const std::size_t rows = std::min(slot->rows, kMostRows);  // another process may have written it
+    const ChunkView chunk{slot->observed, slot->period, rows, {slot->values.data(), rows * axes()}};
     const Refusal refusal = queue_.push(chunk, due);
     if (refusal != Refusal::none) {
       count(tally_.refused[static_cast<std::size_t>(refusal)]);

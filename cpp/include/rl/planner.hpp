@@ -6,9 +6,9 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "rl/action_queue.hpp"
+#include "rl/bounded_list.hpp"
 #include "rl/journal.hpp"
 #include "rl/limits.hpp"
 #include "rl/mailbox.hpp"
@@ -42,7 +42,7 @@ struct PlannerAxis {
 };
 
 struct PlannerConfig {
-  std::vector<PlannerAxis> axes;
+  BoundedList<PlannerAxis, kMostAxes> axes;
   std::uint64_t led = 0;  ///< bit k: axis k follows a leader (source leader)
   SourceKind source = SourceKind::chunks;
   QueueConfig queue;
@@ -55,13 +55,15 @@ struct PlannerConfig {
 /// they were.
 enum class Arming : std::uint8_t { refused, switched_on, taken_over };
 
-/// One chunk on its way from the producer to the loop. Its memory is fixed.
+/// One chunk on its way from the producer to the loop. Its memory is fixed; pages that no chunk reaches cost nothing.
 struct ChunkSlot {
   std::int64_t observed = 0;
   std::int64_t period = 0;
   std::size_t rows = 0;
-  std::vector<float> values;
+  std::array<float, kMostRows * kMostAxes> values{};
 };
+constexpr std::size_t kSlots = 8;  ///< chunks on their way
+using ChunkRing = SpscRing<ChunkSlot, kSlots>;
 
 /// Numbers that people read while the loop runs: written by the loop alone.
 struct Tally {
@@ -87,7 +89,7 @@ struct Plan {
 
 class Planner {
  public:
-  Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally);
+  Planner(const PlannerConfig& config, Requests& requests, ChunkRing& chunks, Tally& tally);
 
   /// The motors took torque at this pose: the goals begin here, at rest.
   /// `ramp`: the torque limit of some was lowered and is to be raised again.
@@ -119,7 +121,7 @@ class Planner {
 
   PlannerConfig config_;
   Requests& requests_;
-  SpscRing<ChunkSlot>& chunks_;
+  ChunkRing& chunks_;
   Tally& tally_;
   ActionQueue queue_;
   SafetyMachine machine_;
