@@ -7,7 +7,7 @@
 
 namespace {
 
-Limits make(const Array<double>& low, const Array<double>& high, const Array<double>& speed,
+Limits make_limits(const Array<double>& low, const Array<double>& high, const Array<double>& speed,
             const Array<double>& acceleration, const Array<double>& jerk, const Array<double>& soft_speed,
             const Array<double>& jump, const std::vector<bool>& zero_on_starve) {
   const py::ssize_t n = low.size();
@@ -49,7 +49,7 @@ py::array_t<double> limit_track(const Limits& limits, std::size_t axis, double s
 
 void register_limits(py::module_& m) {
   py::class_<Limits>(m, "Limits", "What each element of the action vector may do. Robot units.")
-      .def(py::init(&make), py::arg("low"), py::arg("high"), py::arg("speed"), py::arg("acceleration"),
+      .def(py::init(&make_limits), py::arg("low"), py::arg("high"), py::arg("speed"), py::arg("acceleration"),
            py::arg("jerk"), py::arg("soft_speed"), py::arg("jump"), py::arg("zero_on_starve"));
   m.def("limit_track", &limit_track, py::arg("limits"), py::arg("axis"), py::arg("start"), py::arg("targets"),
         py::arg("dt"));

@@ -116,7 +116,7 @@ std::vector<rl::BusPart> parts_of(const std::vector<Part>& given, std::size_t ax
   return out;
 }
 
-LoopHandle make(const std::vector<Part>& drives, const Limits& limits, const LoopConfig& config,
+LoopHandle make_loop(const std::vector<Part>& drives, const Limits& limits, const LoopConfig& config,
                 const std::vector<Part>& leaders) {
   const std::size_t axes = limits.axes.size();
   auto house = take(
@@ -343,7 +343,7 @@ void register_loop(py::module_& m) {
   register_config(m);
   register_snapshot(m);
   py::class_<LoopHandle>(m, "ControlLoop", "The loop in its thread. Owns the buses from start to close.")
-      .def(py::init(&make), py::arg("drives"), py::arg("limits"), py::arg("config"),
+      .def(py::init(&make_loop), py::arg("drives"), py::arg("limits"), py::arg("config"),
            py::arg("leaders") = std::vector<Part>{})
       .def("start", &start)
       .def("arm", &arm)

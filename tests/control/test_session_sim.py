@@ -66,7 +66,8 @@ def test_a_leader_moves_the_follower_inside_the_core():
     assert names(report)[-1] == "OFF"
     assert report["active_cycles"] == pytest.approx(100, abs=1)
     if "HOLD" not in names(report):  # a machine so busy that the emulator misses its turn
-        assert report["reached_hz"] == pytest.approx(50, abs=0.2)
+        periods = report["active_cycles"] - 1 + report["misses"]  # a busy host skips deadlines; the grid stays
+        assert periods / (report["active_s"] - 0.02) == pytest.approx(50, abs=0.2)
     assert np.ptp(goals, axis=0).max() > 50  # it waved
 
 
