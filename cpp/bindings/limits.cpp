@@ -8,8 +8,9 @@
 namespace {
 
 Limits make_limits(const Array<double>& low, const Array<double>& high, const Array<double>& speed,
-            const Array<double>& acceleration, const Array<double>& jerk, const Array<double>& soft_speed,
-            const Array<double>& jump, const std::vector<bool>& zero_on_starve) {
+                   const Array<double>& acceleration, const Array<double>& jerk,
+                   const Array<double>& soft_speed, const Array<double>& jump,
+                   const std::vector<bool>& zero_on_starve) {
   const py::ssize_t n = low.size();
   for (const auto* part : {&low, &high, &speed, &acceleration, &jerk, &soft_speed, &jump}) {
     if (part->ndim() != 1 || part->size() != n)

@@ -182,7 +182,8 @@ Arming BusGroup::arm_all(Reading& reading) noexcept {
     answer.part = i;
     ServoChain& chain = drives_[i].bus->chain;
     const std::uint64_t mask = (chain.size() == 64 ? ~0ULL : (1ULL << chain.size()) - 1) << drives_[i].begin;
-    board_.energised.store(board_.energised.load(std::memory_order_relaxed) | mask, std::memory_order_release);
+    board_.energised.store(board_.energised.load(std::memory_order_relaxed) | mask,
+                           std::memory_order_release);
     answer.trouble = chain.energise(stamp, found);
     const std::span<const JointState> joints = chain.joints();
     for (std::size_t k = 0; k < joints.size(); ++k) {

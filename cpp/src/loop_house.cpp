@@ -94,8 +94,10 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
   config.planner.queue.width = axes;
   SessionPlan plan;
   plan.house = config;
-  for (const BusPart& part : drives) plan.chains.push_back(ChainPlan::of(part.bus->chain.config(), part.begin, false));
-  for (const BusPart& part : leaders) plan.chains.push_back(ChainPlan::of(part.bus->chain.config(), part.begin, true));
+  for (const BusPart& part : drives)
+    plan.chains.push_back(ChainPlan::of(part.bus->chain.config(), part.begin, false));
+  for (const BusPart& part : leaders)
+    plan.chains.push_back(ChainPlan::of(part.bus->chain.config(), part.begin, true));
   auto memory = LoopMemory::make(plan);
   if (!memory.ok()) return memory.error();
   return std::make_unique<LoopHouse>(std::move(memory.value()), std::move(drives), std::move(leaders));
@@ -253,7 +255,8 @@ bool LoopHouse::ended() {
   if (shared_.house.phase.load(std::memory_order_acquire) == Phase::ended) return true;
   if (in_process() || !started_ || guardian_.alive(shared_)) return false;
   // Both hands are dead: nothing in software can reach the servos now.
-  shared_.house.add_note("the guardian and its second hand are gone; the arm keeps its torque: cut its power");
+  shared_.house.add_note(
+      "the guardian and its second hand are gone; the arm keeps its torque: cut its power");
   end_house(shared_, 1);
   return true;
 }
@@ -347,7 +350,8 @@ std::vector<std::string> LoopHouse::still_energised() const {
 
 std::vector<std::string> LoopHouse::notes() const {
   std::vector<std::string> out;
-  const std::size_t known = std::min<std::size_t>(shared_.house.notes.load(std::memory_order_acquire), kNotes);
+  const std::size_t known =
+      std::min<std::size_t>(shared_.house.notes.load(std::memory_order_acquire), kNotes);
   for (std::size_t i = 0; i < known; ++i) out.push_back(shared_.house.note[i].string());
   return out;
 }

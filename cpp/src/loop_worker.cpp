@@ -121,8 +121,7 @@ void LoopWorker::ask_for_realtime() noexcept {
   if (shared_.plan.house.realtime) {
     sched_param parameters{};
     parameters.sched_priority = kPriority;
-    granted =
-        ::pthread_setschedparam(::pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) == 0;
+    granted = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) == 0;
     shared_.house.add_note(granted ? "real-time priority: SCHED_FIFO 80"
                                    : "no real-time priority; allow it with `@realtime - rtprio 95` in "
                                      "/etc/security/limits.d and a new login");
@@ -172,8 +171,8 @@ void wait_phase(const SharedLoop& shared, Phase phase, std::int64_t deadline) no
     const std::int64_t left = deadline - now_ns();
     if (left <= 0) return;
     const timespec timeout{static_cast<time_t>(left / kSecond), static_cast<long>(left % kSecond)};
-    ::syscall(SYS_futex, &shared.house.phase, FUTEX_WAIT, static_cast<std::uint32_t>(phase), &timeout, nullptr,
-              0);
+    ::syscall(SYS_futex, &shared.house.phase, FUTEX_WAIT, static_cast<std::uint32_t>(phase), &timeout,
+              nullptr, 0);
   }
 }
 

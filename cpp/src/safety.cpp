@@ -69,6 +69,8 @@ const char* to_string(Reason reason) noexcept {
       return "reset";
     case Reason::released:
       return "released";
+    case Reason::guardian_died:
+      return "the guardian died; its second hand took over";
   }
   return "";
 }

@@ -45,8 +45,7 @@ Result<LoopMemory> LoopMemory::attach(int descriptor) {
   std::memcpy(&header, out.memory_.base(), sizeof header);
   const Header ours;
   out.shared_ = reinterpret_cast<SharedLoop*>(out.memory_.base() + kLoopAt);
-  const std::size_t words =
-      RecordRing::words_for(kRecords, out.shared_->plan.house.planner.axes.size());
+  const std::size_t words = RecordRing::words_for(kRecords, out.shared_->plan.house.planner.axes.size());
   if (header.magic != ours.magic || header.layout != ours.layout || header.records != words ||
       out.memory_.size() < bytes_for(words)) {
     return Error{ErrorCode::usage, "guardian: this memory was made by another build"};

@@ -14,7 +14,8 @@ template <typename T, std::size_t Most>
 class BoundedList {
  public:
   constexpr BoundedList() = default;
-  constexpr BoundedList(std::initializer_list<T> items) : BoundedList(std::span(items.begin(), items.size())) {}
+  constexpr BoundedList(std::initializer_list<T> items)
+      : BoundedList(std::span(items.begin(), items.size())) {}
   constexpr explicit BoundedList(std::span<const T> items) : size_(std::min(items.size(), Most)) {
     std::copy_n(items.begin(), size_, items_.begin());
   }

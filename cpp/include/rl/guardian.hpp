@@ -1,7 +1,8 @@
-/// The guardian: a process that owns the port, the loop, the limits and the watchdog. Beside it a second hand, its
-/// parent, which makes the arm safe when the guardian itself is killed or stopped.
+/// The guardian: a process that owns the port, the loop, the limits and the watchdog. Beside it a second
+/// hand, its parent, which makes the arm safe when the guardian itself is killed or stopped.
 ///
-/// Session, guardian and second hand share one block of memory (`SharedLoop`); nothing else passes between them.
+/// Session, guardian and second hand share one block of memory (`SharedLoop`); nothing else passes between
+/// them.
 #pragma once
 
 #include <sys/types.h>
@@ -41,7 +42,8 @@ class GuardianProcess {
 /// The whole life of the executable: second hand and, as its child, guardian. Returns the exit status.
 int run_guardian(int descriptor);
 
-/// The name of the socket, without its leading zero, on which a datagram is an emergency stop: one a second hand.
+/// The name of the socket, without its leading zero, on which a datagram is an emergency stop: one a second
+/// hand.
 [[nodiscard]] std::string estop_socket(int second_hand);
 
 }  // namespace rl

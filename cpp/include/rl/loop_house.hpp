@@ -82,7 +82,7 @@ class LoopHouse {
   std::mutex closing_;  ///< of `close`, which may wait for seconds
   bool started_ = false;
   bool closed_ = false;
-  std::vector<SharedChain*> claimed_;   ///< marked as driven by this loop
+  std::vector<SharedChain*> claimed_;  ///< marked as driven by this loop
   std::int64_t newest_observed_ = -1;  ///< the producer's
 };
 

@@ -72,7 +72,6 @@ class SpscRing {
   static constexpr std::size_t kMask = Capacity - 1;
 
  public:
-
   /// The slot to fill, or nullptr when the ring is full. Producer only.
   [[nodiscard]] Slot* front_free() noexcept {
     const std::size_t head = head_.load(std::memory_order_relaxed);

@@ -55,7 +55,8 @@ struct PlannerConfig {
 /// they were.
 enum class Arming : std::uint8_t { refused, switched_on, taken_over };
 
-/// One chunk on its way from the producer to the loop. Its memory is fixed; pages that no chunk reaches cost nothing.
+/// One chunk on its way from the producer to the loop. Its memory is fixed; pages that no chunk reaches cost
+/// nothing.
 struct ChunkSlot {
   std::int64_t observed = 0;
   std::int64_t period = 0;

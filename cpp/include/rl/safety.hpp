@@ -42,6 +42,7 @@ enum class Reason : std::uint8_t {
   resumed,
   reset,
   released,
+  guardian_died,
 };
 /// One line for people.
 [[nodiscard]] const char* to_string(Reason reason) noexcept;

@@ -1,5 +1,5 @@
-/// What the loop and everybody else share: words of fixed size without a pointer, so that the same block may lie
-/// in one process (a thread's house) or in memory of three (guardian, second hand, session).
+/// What the loop and everybody else share: words of fixed size without a pointer, so that the same block may
+/// lie in one process (a thread's house) or in memory of three (guardian, second hand, session).
 #pragma once
 
 #include <array>
