@@ -74,7 +74,8 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   out.realtime = config.realtime;
   out.duration_s = config.duration_s;
   if (config.house == "guardian") {
-    out.guardian = rl::guardian_beside(reinterpret_cast<const void*>(&register_loop));
+    const std::string beside = rl::guardian_beside(reinterpret_cast<const void*>(&register_loop));
+    out.guardian = std::string_view(beside);
     if (out.guardian.empty()) throw py::value_error("there is no rl-guardian beside this module");
   } else if (config.house != "thread") {
     throw py::value_error("there is no house '" + config.house + "'; it is guardian or thread");

@@ -20,6 +20,7 @@ class Settings:
     heartbeat_timeout_s: float = 0.1
     soft_start_s: float = 1.0
     realtime: bool = True
+    house: Literal["guardian", "thread"] = "guardian"  # a process of its own, or a thread of this one (embedding)
 
     def core_config(self, source: str, rest_pose: Any) -> Any:
         """`rl._core.LoopConfig` for a source: "chunks", "setpoints", "leader"."""
@@ -29,6 +30,6 @@ class Settings:
         config.rate_hz, config.duration_s, config.source = self.rate, self.duration, source
         config.stop_policy, config.rest_pose = self.stop, rest_pose
         config.merge, config.coefficient, config.crossfade = self.merge, self.coefficient, self.crossfade
-        config.interpolation, config.realtime = self.interpolation, self.realtime
+        config.interpolation, config.realtime, config.house = self.interpolation, self.realtime, self.house
         config.heartbeat_timeout_s, config.soft_start_s = self.heartbeat_timeout_s, self.soft_start_s
         return config
