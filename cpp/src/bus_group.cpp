@@ -64,8 +64,9 @@ void BusGroup::write_goal(const AxisVector& goal) noexcept {
   }
 }
 
-void BusGroup::write_torque(double part_of_limit) noexcept {
-  for (const BusPart& part : drives_) part.bus->chain.write_torque_limits(part_of_limit);
+void BusGroup::write_torque(double part_of_limit, std::uint64_t derated) noexcept {
+  for (const BusPart& part : drives_)
+    part.bus->chain.write_torque_limits(part_of_limit, derated >> part.begin);
 }
 
 void BusGroup::collect() noexcept {
@@ -101,7 +102,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   const std::int64_t now = now_ns();
   for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
   collect();
-  reading.missing = 0;
+  reading.missing = reading.rebooted = 0;
   reading.hang_up = false;
   for (const BusPart& part : drives_) {
     const ServoChain& chain = part.bus->chain;
@@ -112,6 +113,9 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
       reading.values[axis] = joints[i].value;
       reading.captured[axis] = joints[i].captured;
       reading.status[axis] = joints[i].status;
+      reading.temperature[axis] = joints[i].temperature;
+      reading.voltage[axis] = joints[i].voltage;
+      if (joints[i].rebooted) reading.rebooted |= 1ULL << axis;
       if (!joints[i].fresh) reading.missing |= 1ULL << axis;
     }
   }

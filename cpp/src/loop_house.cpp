@@ -15,8 +15,8 @@ constexpr std::int64_t kClosePatience = 2 * kSecond;  // beyond the rest move
 /// "" or what is wrong with one axis.
 std::string axis_problem(const PlannerAxis& axis) {
   const AxisLimits& l = axis.limits;
-  for (const double v :
-       {l.low, l.high, l.speed, l.acceleration, l.jerk, axis.soft_speed, axis.jump, axis.rest}) {
+  for (const double v : {l.low, l.high, l.speed, l.acceleration, l.jerk, axis.soft_speed, axis.jump,
+                         axis.rest, axis.deviation}) {
     if (!std::isfinite(v)) return "a limit is not finite";
   }
   if (l.low >= l.high) return "low is not below high";

@@ -489,10 +489,14 @@ Trouble ServoChain::energise(std::int64_t& stamp, Found& found) noexcept {
     const Trouble trouble = energise_joint(i, stamp, found);
     if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
   }
+  energised_ = true;
+  returned_ = 0;
+  for (JointState& state : states_) state.rebooted = false;
   return {};
 }
 
 std::uint64_t ServoChain::release() noexcept {
+  energised_ = false;
   const std::array<std::uint8_t, 1> off = {0};
   const std::array<std::uint8_t, 1> closed = {1};
   // From the wrist inwards, the gripper last: a held object falls last.

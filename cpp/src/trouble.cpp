@@ -44,8 +44,8 @@ Error calibration_error(const Trouble& t, const Place& place) {
                                           " counts beyond one turn; clear Phase bit 4"};
     default:
       return {ErrorCode::calibration, "calibration differs: " + who(place) + " on " + port + " holds " +
-                                          t.what.string() + " " + std::to_string(t.a) +
-                                          ", the file says " + std::to_string(t.b) +
+                                          t.what.string() + " " + std::to_string(t.a) + ", the file says " +
+                                          std::to_string(t.b) +
                                           "; write the file to the arm, or calibrate again"};
   }
 }

@@ -43,7 +43,7 @@ struct FakeBus {
     forbidden = true;
     measured = goal;
   }
-  void write_torque(double /*part*/) noexcept {}
+  void write_torque(double /*part*/, std::uint64_t /*derated*/) noexcept {}
   void read_state(rl::Reading& reading, std::int64_t /*end*/) noexcept {
     if (script != nullptr) {
       forbidden = false;

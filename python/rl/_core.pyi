@@ -142,6 +142,7 @@ class Limits:
         soft_speed: NDArray[np.float64],
         jump: NDArray[np.float64],
         zero_on_starve: Sequence[bool],
+        deviation: NDArray[np.float64] | None = None,  # farther from its goals: an obstacle; 0: not watched
     ) -> None: ...
 
 def limit_track(
@@ -218,7 +219,8 @@ class ControlLoop:
     def report(self) -> dict[str, Any]:
         """target_hz, reached_hz, cycles, active_cycles, active_s, period_error_ms {p50,p99,p999,max}, wake_us {..},
         read_us {p50,p99,max}, misses, late_reads, missing {joint: n}, clamped, rejected {why: n}, starved,
-        states [(name, at_s, reason)], still_energised [str], realtime [str], guardian and second_hand (process ids, 0: none), exit_code."""
+        states [(name, at_s, reason)], still_energised [str], realtime [str], guardian and
+        second_hand (process ids, 0: none), exit_code."""
     def close(self) -> None:
         """Ends the loop by its stop policy (waits for the rest move), joins it, closes the buses. May be called twice.
 

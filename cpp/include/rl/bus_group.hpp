@@ -37,7 +37,7 @@ class BusGroup {
   /// False when an e-stop came: then it did not wait to the end.
   [[nodiscard]] bool sleep_until(std::int64_t deadline) noexcept;
   void write_goal(const AxisVector& goal) noexcept;
-  void write_torque(double part) noexcept;
+  void write_torque(double part, std::uint64_t derated) noexcept;
   /// Asks all chains at once and collects until `budget_end`, so that their wire times overlap.
   void read_state(Reading& reading, std::int64_t budget_end) noexcept;
   [[nodiscard]] bool release() noexcept;
