@@ -28,6 +28,7 @@ struct LoopConfig {
   double soft_start_s = 1.0;
   bool realtime = true;
   std::string house = "thread";
+  std::string black_boxes;
 };
 
 /// What Python holds: the house and how many elements its arrays have.
@@ -77,6 +78,7 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
     const std::string beside = rl::guardian_beside(reinterpret_cast<const void*>(&register_loop));
     out.guardian = std::string_view(beside);
     if (out.guardian.empty()) throw py::value_error("there is no rl-guardian beside this module");
+    out.black_boxes = std::string_view(config.black_boxes);
   } else if (config.house != "thread") {
     throw py::value_error("there is no house '" + config.house + "'; it is guardian or thread");
   }
@@ -328,7 +330,8 @@ void register_config(py::module_& m) {
       .def_readwrite("hold_to_rest_s", &LoopConfig::hold_to_rest_s)
       .def_readwrite("soft_start_s", &LoopConfig::soft_start_s)
       .def_readwrite("realtime", &LoopConfig::realtime)
-      .def_readwrite("house", &LoopConfig::house);
+      .def_readwrite("house", &LoopConfig::house)
+      .def_readwrite("black_boxes", &LoopConfig::black_boxes);
 }
 
 void register_snapshot(py::module_& m) {

@@ -135,7 +135,7 @@ int run_guardian(int descriptor) {
   }
   const pid_t session = ::getppid();
   SharedLoop& shared = memory.value().shared();
-  auto second = SecondHand::make(shared);
+  auto second = SecondHand::make(memory.value());
   if (!second.ok()) {
     refuse(shared, second.error());
     return 2;

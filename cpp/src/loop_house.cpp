@@ -350,9 +350,9 @@ std::vector<std::string> LoopHouse::still_energised() const {
 
 std::vector<std::string> LoopHouse::notes() const {
   std::vector<std::string> out;
-  const std::size_t known =
-      std::min<std::size_t>(shared_.house.notes.load(std::memory_order_acquire), kNotes);
-  for (std::size_t i = 0; i < known; ++i) out.push_back(shared_.house.note[i].string());
+  for (const Note& note : shared_.house.note) {
+    if (note.ready.load(std::memory_order_acquire)) out.push_back(note.text.string());
+  }
   return out;
 }
 

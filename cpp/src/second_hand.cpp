@@ -14,9 +14,11 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
+#include "rl/black_box.hpp"
 #include "rl/guardian.hpp"
 
 namespace rl {
@@ -56,8 +58,8 @@ bool has_torque(State state) noexcept { return state != State::off && state != S
 
 std::string estop_socket(int second_hand) { return "rl-estop-" + std::to_string(second_hand); }
 
-Result<std::unique_ptr<SecondHand>> SecondHand::make(SharedLoop& shared) {
-  SessionPlan plan = shared.plan;
+Result<std::unique_ptr<SecondHand>> SecondHand::make(const LoopMemory& watched) {
+  SessionPlan plan = watched.shared().plan;
   plan.house.planner.source = SourceKind::setpoints;  // nobody gives any: it only carries out a stop
   plan.house.planner.queue.keep_last = true;
   plan.house.planner.led = 0;
@@ -71,11 +73,12 @@ Result<std::unique_ptr<SecondHand>> SecondHand::make(SharedLoop& shared) {
   if (!parts.ok()) return parts.error();
   auto memory = LoopMemory::make(plan);
   if (!memory.ok()) return memory.error();
-  return std::make_unique<SecondHand>(shared, std::move(memory.value()), std::move(parts.value()));
+  return std::make_unique<SecondHand>(watched, std::move(memory.value()), std::move(parts.value()));
 }
 
-SecondHand::SecondHand(SharedLoop& shared, LoopMemory memory, Parts parts)
-    : shared_(shared),
+SecondHand::SecondHand(const LoopMemory& watched, LoopMemory memory, Parts parts)
+    : shared_(watched.shared()),
+      records_(kRecords, shared_.plan.house.planner.axes.size(), watched.records(), shared_.journal.records),
       memory_(std::move(memory)),
       parts_(std::move(parts)),
       standby_(std::make_unique<LoopWorker>(memory_, parts_.drives, parts_.leaders)) {}
@@ -104,10 +107,13 @@ int SecondHand::watch(pid_t guardian, pid_t session) {
     if (::read(timer_, &ticks, sizeof ticks) <= 0) continue;
     remember();
     if (!heart_beats()) ::kill(guardian, SIGKILL);
+    keep_record();
     look_after_session(session);
   }
   int status = 0;
   ::waitpid(guardian, &status, 0);
+  remember();
+  keep_record();
   if (shared_.house.phase.load(std::memory_order_acquire) == Phase::ended ||
       shared_.house.phase.load(std::memory_order_acquire) == Phase::refused) {
     return shared_.house.exit_code.load(std::memory_order_relaxed);
@@ -143,6 +149,25 @@ void SecondHand::look_after_session(pid_t session) noexcept {
   if (!has_torque(last_.state) || latched) shared_.requests.close(Closing::orderly);
 }
 
+/// The guardian's loop writes no files; its last cycles are kept from here, once for each fault.
+void SecondHand::keep_record() noexcept {
+  const bool latched = seen_ && (last_.state == State::fault || last_.state == State::estop);
+  const bool now = latched && !latched_;
+  latched_ = latched;
+  const std::string_view folder = shared_.plan.house.black_boxes.view();
+  if (!now || folder.empty()) return;
+  Text<1024> path;
+  std::array<char, 256> note{};
+  if (write_black_box(folder, shared_, records_, path)) {
+    std::snprintf(note.data(), note.size(), "black box: %.*s", static_cast<int>(path.view().size()),
+                  path.view().data());
+  } else {
+    std::snprintf(note.data(), note.size(), "black box: cannot be written into %.*s",
+                  static_cast<int>(folder.size()), folder.data());
+  }
+  shared_.house.add_note(note.data());
+}
+
 void SecondHand::listen() noexcept {
   std::array<char, 64> space{};
   while (::recv(socket_, space.data(), space.size(), MSG_DONTWAIT) >= 0) shared_.requests.estop();
@@ -166,11 +191,13 @@ int SecondHand::rescue() noexcept {
   const std::int64_t noticed = now_ns();
   const bool torque = shared_.bus.energised.load(std::memory_order_acquire) != 0;
   const bool moving = seen_ && has_torque(last_.state) && torque;
+  const bool latched = last_.state == State::fault || last_.state == State::estop;
   if (moving) hold();
   StateLog& log = shared_.journal.states;
   log.push({State::fault, Reason::guardian_died, -1, noticed});
   shared_.house.add_note("the guardian died; its second hand wrote the last goal again");
-  const bool latched = last_.state == State::fault || last_.state == State::estop;
+  last_.state = State::fault;
+  keep_record();
   if (moving && !latched) {
     static_cast<void>(carry_out_policy());
     const SharedLoop& after = memory_.shared();

@@ -166,6 +166,7 @@ class LoopConfig:
     hold_to_rest_s: float  # 10.0
     soft_start_s: float  # 1.0; torque ramp and speed ramp
     realtime: bool  # ask for SCHED_FIFO and locked memory; report what was refused
+    black_boxes: str  # folder for the last cycles before a fault, of a guardian's loop; "": nowhere
     house: str  # "thread": of this process | "guardian": a process of its own, with a second hand beside it
     def __init__(self) -> None: ...
 

@@ -14,8 +14,8 @@ namespace rl {
 class SecondHand {
  public:
   /// Allocates everything that a rescue needs. usage, calibration or io error when the plan is impossible.
-  static Result<std::unique_ptr<SecondHand>> make(SharedLoop& shared);
-  SecondHand(SharedLoop& shared, LoopMemory memory, Parts parts);
+  static Result<std::unique_ptr<SecondHand>> make(const LoopMemory& watched);
+  SecondHand(const LoopMemory& watched, LoopMemory memory, Parts parts);
 
   /// Sleeps until the guardian ends. A guardian whose heart stops is killed first: stopped, it could wake
   /// later and write old goals. Returns the exit status of the whole.
@@ -26,12 +26,15 @@ class SecondHand {
   void remember() noexcept;
   void look_after_session(pid_t session) noexcept;
   void listen() noexcept;
+  void keep_record() noexcept;
   int rescue() noexcept;
   void hold() noexcept;
   int carry_out_policy();
 
   SharedLoop& shared_;
-  LoopMemory memory_;  ///< of the loop that carries out the stop policy in the guardian's place
+  RecordRing records_;
+  bool latched_ = false;  ///< as far as the last black box knows
+  LoopMemory memory_;     ///< of the loop that carries out the stop policy in the guardian's place
   Parts parts_;
   std::unique_ptr<LoopWorker> standby_;
   int timer_ = -1;

@@ -60,20 +60,25 @@ struct BusBoard {
 
 enum class Phase : std::uint32_t { made, running, refused, ended };
 
+struct Note {
+  Text<256> text;
+  std::atomic<bool> ready{false};
+};
+
 /// How the loop's house stands.
 struct HouseBoard {
   std::atomic<Phase> phase{Phase::made};
   std::atomic<int> exit_code{0};
-  std::atomic<std::uint32_t> notes{0};
-  std::array<Text<256>, kNotes> note{};  ///< real-time permission, adapters; `notes` counts the finished ones
+  std::atomic<std::uint32_t> notes{0};  ///< begun
+  std::array<Note, kNotes> note{};      ///< real-time permission, adapters, black boxes
   Text<512> refusal;                     ///< why the house did not start
   std::atomic<ErrorCode> refusal_code{ErrorCode::usage};
 
   void add_note(std::string_view text) noexcept {
-    const std::uint32_t n = notes.load(std::memory_order_relaxed);
+    const std::uint32_t n = notes.fetch_add(1, std::memory_order_relaxed);  // guardian and second hand write
     if (n >= kNotes) return;
-    note[n] = text;
-    notes.store(n + 1, std::memory_order_release);
+    note[n].text = text;
+    note[n].ready.store(true, std::memory_order_release);
   }
 };
 

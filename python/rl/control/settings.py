@@ -1,6 +1,9 @@
 """How a session runs, in one place: what the core's loop and the loop in Python are both told."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 STATES = ("DISARMED", "SOFT_START", "ACTIVE", "HOLD", "REST", "OFF", "FAULT", "ESTOP")  # their numbers in records
@@ -32,4 +35,13 @@ class Settings:
         config.merge, config.coefficient, config.crossfade = self.merge, self.coefficient, self.crossfade
         config.interpolation, config.realtime, config.house = self.interpolation, self.realtime, self.house
         config.heartbeat_timeout_s, config.soft_start_s = self.heartbeat_timeout_s, self.soft_start_s
+        config.black_boxes = str(black_box_folder()) if self.house == "guardian" else ""
         return config
+
+
+def black_box_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the last cycles before a fault are kept; made when it is not there. XDG base directories: state."""
+    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
+    folder = Path(base).expanduser() / "rl" / "blackbox"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
