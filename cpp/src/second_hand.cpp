@@ -25,8 +25,8 @@ namespace rl {
 namespace {
 
 constexpr std::int64_t kWake = 20 * kMillisecond;
-constexpr int kSilentWakes = 8;  // 160 ms
-constexpr int kPriority = 60;    // below the guardian's
+constexpr int kSilentWakes = 8;      // 160 ms
+constexpr int kSecondPriority = 60;  // below the guardian's
 constexpr std::int64_t kTakeOver = 5 * kSecond;
 
 int pidfd_of(pid_t process) noexcept { return static_cast<int>(::syscall(SYS_pidfd_open, process, 0)); }
@@ -87,7 +87,7 @@ int SecondHand::watch(pid_t guardian, pid_t session) {
   ::pthread_setname_np(::pthread_self(), "rl-second-hand");
   if (shared_.plan.house.realtime) {
     sched_param parameters{};
-    parameters.sched_priority = kPriority;
+    parameters.sched_priority = kSecondPriority;
     static_cast<void>(::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters));
   }
   ::prctl(PR_SET_TIMERSLACK, 1UL);

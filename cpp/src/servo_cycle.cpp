@@ -91,7 +91,7 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   active_ = false;
   if (lost_) return;
   const std::size_t length = free_length(ids, sync ? block_bytes(now) : kPositionBytes, now);
-  if (length == 0) return;  // every length could be answered by a late reply: missed in this cycle
+  if (length == 0) return overhear(now);  // every length could be a late reply's: missed in this cycle
   const auto bytes = static_cast<std::uint8_t>(length);
   const Request request = sync ? encode_sync_read(at::kPresentPosition, bytes, ids)
                                : encode_read(ids[0], at::kPresentPosition, bytes);
@@ -134,6 +134,7 @@ std::size_t ServoChain::block_bytes(std::int64_t now) noexcept {
 void ServoChain::take_state(const Reply& reply, std::int64_t now) noexcept {
   const std::size_t joint = joint_of(reply.id);
   if (joint >= size() || states_[joint].fresh) return;
+  bars_[joint].answered = now;
   JointState& state = states_[joint];
   const std::uint16_t raw = decode_word({reply.data.data(), kPositionBytes}, model_->order);
   state.raw = model_->order == WordOrder::little ? sign_magnitude_decode(raw, kPositionSign) : raw;

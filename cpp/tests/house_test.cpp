@@ -232,3 +232,25 @@ TEST_CASE("another model is refused before anything is written to it") {
   CHECK(written.error().code == rl::ErrorCode::wrong_model);
   CHECK(emulator.statistics().at("eeprom_writes") == before.at("eeprom_writes"));
 }
+
+TEST_CASE("after a stall that outlasts every length no late reply is taken for another register") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  REQUIRE(chain.configure().ok());
+  int answered = 0;
+  for (int stall = 0; stall < 4; ++stall) {
+    emulator.fault("stall", {{"ms", 400.0}});
+    const std::int64_t end = rl::now_ns() + (300 + 30 * stall) * rl::kMillisecond;
+    while (rl::now_ns() < end) static_cast<void>(chain.read_now(12 * rl::kMillisecond));
+    for (int id = 1; id <= 6; ++id) {
+      const auto model = chain.read_register(static_cast<std::uint8_t>(id), "Model_Number");
+      if (model.ok()) CHECK(model.value() == 777);
+      const auto torque = chain.read_register(static_cast<std::uint8_t>(id), "Torque_Enable");
+      if (torque.ok()) CHECK(torque.value() == 0);
+      answered += model.ok() && torque.ok() ? 1 : 0;
+    }
+    CHECK(eventually([&] { return chain.read_now(20 * rl::kMillisecond); }));
+  }
+  CHECK(answered >= 12);
+}

@@ -135,7 +135,8 @@ class ServoChain {
  private:
   /// Lengths that a late reply of a missed request could still carry (there is no sequence number).
   struct Bars {
-    std::array<std::int64_t, kMostReplyBytes + 1> until{};
+    std::array<std::int64_t, kMostReplyBytes + 1> set{};  ///< when the request was given up, ns; 0: never
+    std::int64_t answered = 0;  ///< when the motor last answered a request in time, ns
   };
 
   explicit ServoChain(ChainConfig config, const Model* model);
@@ -145,7 +146,9 @@ class ServoChain {
   }
   [[nodiscard]] std::int64_t wire_time(std::size_t bytes) const noexcept;
   [[nodiscard]] std::size_t free_length(Bytes ids, std::size_t smallest, std::int64_t now) const noexcept;
+  [[nodiscard]] bool barred(std::size_t joint, std::size_t length, std::int64_t now) const noexcept;
   void bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept;
+  void overhear(std::int64_t now) noexcept;
 
   // set-up
   bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept;

@@ -71,7 +71,7 @@ struct HouseBoard {
   std::atomic<int> exit_code{0};
   std::atomic<std::uint32_t> notes{0};  ///< begun
   std::array<Note, kNotes> note{};      ///< real-time permission, adapters, black boxes
-  Text<512> refusal;                     ///< why the house did not start
+  Text<512> refusal;                    ///< why the house did not start
   std::atomic<ErrorCode> refusal_code{ErrorCode::usage};
 
   void add_note(std::string_view text) noexcept {
