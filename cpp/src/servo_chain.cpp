@@ -16,6 +16,8 @@ constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
 // longer.
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr std::int64_t kOwedTime = 5 * kSecond;
+constexpr std::int64_t kQuietTime =
+    60 * kMillisecond;  // without a word after late replies: they were the last
 constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
@@ -112,7 +114,7 @@ void ServoChain::overhear(std::int64_t now) noexcept {
       at += joint < size() ? parsed.consumed : 1;
       if (joint >= size()) continue;
       Bars& bars = bars_[joint];
-      for (std::int64_t& set : bars.set) set = set == 0 ? 0 : now;
+      for (std::int64_t& set : bars.set) set = set == 0 ? 0 : now - (kBarTime - kQuietTime);
       bars.answered = now + 1;
     }
   }
