@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <vector>
 
 #include "bindings.hpp"
@@ -8,8 +9,9 @@
 namespace {
 
 Limits make_limits(const Array<double>& low, const Array<double>& high, const Array<double>& speed,
-            const Array<double>& acceleration, const Array<double>& jerk, const Array<double>& soft_speed,
-            const Array<double>& jump, const std::vector<bool>& zero_on_starve) {
+                   const Array<double>& acceleration, const Array<double>& jerk,
+                   const Array<double>& soft_speed, const Array<double>& jump,
+                   const std::vector<bool>& zero_on_starve, const std::optional<Array<double>>& deviation) {
   const py::ssize_t n = low.size();
   for (const auto* part : {&low, &high, &speed, &acceleration, &jerk, &soft_speed, &jump}) {
     if (part->ndim() != 1 || part->size() != n)
@@ -17,6 +19,8 @@ Limits make_limits(const Array<double>& low, const Array<double>& high, const Ar
   }
   if (zero_on_starve.size() != static_cast<std::size_t>(n))
     throw py::value_error("zero_on_starve must have A entries");
+  if (deviation && (deviation->ndim() != 1 || deviation->size() != n))
+    throw py::value_error("deviation must have shape (A,)");
   Limits out;
   for (py::ssize_t k = 0; k < n; ++k) {
     rl::PlannerAxis axis;
@@ -24,6 +28,7 @@ Limits make_limits(const Array<double>& low, const Array<double>& high, const Ar
     axis.soft_speed = soft_speed.at(k);
     axis.jump = jump.at(k);
     axis.zero_on_starve = zero_on_starve[static_cast<std::size_t>(k)];
+    if (deviation) axis.deviation = deviation->at(k);
     out.axes.push_back(axis);
   }
   return out;
@@ -50,7 +55,8 @@ py::array_t<double> limit_track(const Limits& limits, std::size_t axis, double s
 void register_limits(py::module_& m) {
   py::class_<Limits>(m, "Limits", "What each element of the action vector may do. Robot units.")
       .def(py::init(&make_limits), py::arg("low"), py::arg("high"), py::arg("speed"), py::arg("acceleration"),
-           py::arg("jerk"), py::arg("soft_speed"), py::arg("jump"), py::arg("zero_on_starve"));
+           py::arg("jerk"), py::arg("soft_speed"), py::arg("jump"), py::arg("zero_on_starve"),
+           py::arg("deviation") = py::none());
   m.def("limit_track", &limit_track, py::arg("limits"), py::arg("axis"), py::arg("start"), py::arg("targets"),
         py::arg("dt"));
 }

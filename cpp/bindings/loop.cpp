@@ -27,6 +27,8 @@ struct LoopConfig {
   double hold_to_rest_s = 10.0;
   double soft_start_s = 1.0;
   bool realtime = true;
+  std::string house = "thread";
+  std::string black_boxes;
 };
 
 /// What Python holds: the house and how many elements its arrays have.
@@ -72,8 +74,16 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   out.rate_hz = config.rate_hz;
   out.realtime = config.realtime;
   out.duration_s = config.duration_s;
+  if (config.house == "guardian") {
+    const std::string beside = rl::guardian_beside(reinterpret_cast<const void*>(&register_loop));
+    out.guardian = std::string_view(beside);
+    if (out.guardian.empty()) throw py::value_error("there is no rl-guardian beside this module");
+    out.black_boxes = std::string_view(config.black_boxes);
+  } else if (config.house != "thread") {
+    throw py::value_error("there is no house '" + config.house + "'; it is guardian or thread");
+  }
   rl::PlannerConfig& planner = out.planner;
-  planner.axes = limits.axes;
+  planner.axes = rl::BoundedList<rl::PlannerAxis, rl::kMostAxes>(std::span(limits.axes));
   planner.source = source_kind(config.source);
   if (!rl::find_merge(config.merge, planner.queue.merge))
     throw py::value_error("there is no merge '" + config.merge + "'");
@@ -117,7 +127,7 @@ std::vector<rl::BusPart> parts_of(const std::vector<Part>& given, std::size_t ax
 }
 
 LoopHandle make_loop(const std::vector<Part>& drives, const Limits& limits, const LoopConfig& config,
-                const std::vector<Part>& leaders) {
+                     const std::vector<Part>& leaders) {
   const std::size_t axes = limits.axes.size();
   auto house = take(
       rl::LoopHouse::make(house_config(limits, config), parts_of(drives, axes), parts_of(leaders, axes)));
@@ -159,7 +169,7 @@ void request_stop(LoopHandle& self, const std::string& policy) {
 
 Snapshot snapshot(LoopHandle& self) {
   Snapshot out;
-  self.house->journal().look.load(out.look);
+  out.look = self.house->look();
   out.axes = self.house->axes();
   out.reason = self.house->reason_text(out.look.reason, out.look.joint);
   out.faults = self.house->faults(out.look);
@@ -216,8 +226,7 @@ Rows copy_rows(const rl::RecordRing& ring, std::int64_t since, std::size_t most,
 
 py::dict records(LoopHandle& self, std::int64_t since, std::size_t most) {
   const std::size_t axes = self.house->axes();
-  const Rows rows =
-      copy_rows(self.house->journal().records, since, std::min<std::size_t>(most, 1U << 16U), axes);
+  const Rows rows = copy_rows(self.house->records(), since, std::min<std::size_t>(most, 1U << 16U), axes);
   const auto n = static_cast<py::ssize_t>(rows.heads.size());
   py::dict out;
   for (const Column& column : kColumns) {
@@ -262,7 +271,7 @@ py::list state_list(const rl::LoopHouse& house) {
 
 py::dict report(LoopHandle& self) {
   rl::LoopHouse& house = *self.house;
-  const rl::LoopJournal& journal = house.journal();
+  const rl::JournalBoard& journal = house.journal();
   const rl::Tally& tally = house.tally();
   const std::uint64_t writes = journal.active_writes.load();
   const double seconds = static_cast<double>(journal.last_active.load() - journal.first_active.load()) * 1e-9;
@@ -292,7 +301,9 @@ py::dict report(LoopHandle& self) {
   out["starved"] = tally.starved.load();
   out["states"] = state_list(house);
   out["still_energised"] = house.still_energised();
-  out["realtime"] = house.realtime_notes();
+  out["realtime"] = house.notes();
+  out["guardian"] = house.guardian();
+  out["second_hand"] = house.second_hand();
   out["exit_code"] = house.ended() ? py::object(py::int_(house.exit_code())) : py::object(py::none());
   return out;
 }
@@ -318,7 +329,9 @@ void register_config(py::module_& m) {
       .def_readwrite("heartbeat_timeout_s", &LoopConfig::heartbeat_timeout_s)
       .def_readwrite("hold_to_rest_s", &LoopConfig::hold_to_rest_s)
       .def_readwrite("soft_start_s", &LoopConfig::soft_start_s)
-      .def_readwrite("realtime", &LoopConfig::realtime);
+      .def_readwrite("realtime", &LoopConfig::realtime)
+      .def_readwrite("house", &LoopConfig::house)
+      .def_readwrite("black_boxes", &LoopConfig::black_boxes);
 }
 
 void register_snapshot(py::module_& m) {

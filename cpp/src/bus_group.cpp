@@ -11,12 +11,35 @@ namespace {
 
 constexpr std::int64_t kSpin = 300 * kMicrosecond;
 constexpr std::int64_t kUrgentLook = 10 * kMillisecond;
+constexpr std::int64_t kSecondHandSilent = 500 * kMillisecond;
 
 }  // namespace
 
-BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Requests& requests,
-                   std::int64_t period)
-    : drives_(std::move(drives)), leaders_(std::move(leaders)), requests_(requests), period_(period) {
+/// Talking to one motor after another takes its time: for that long nobody takes the loop for dead.
+class Busy {
+ public:
+  explicit Busy(Beats& beats) noexcept : beats_(beats) {
+    beats_.busy_until.store(now_ns() + kLongest, std::memory_order_release);
+  }
+  ~Busy() {
+    beats_.loop.store(now_ns(), std::memory_order_release);
+    beats_.busy_until.store(0, std::memory_order_release);
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  static constexpr std::int64_t kLongest = 20 * kSecond;
+  Beats& beats_;
+};
+
+BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, SharedLoop& shared)
+    : drives_(std::move(drives)),
+      leaders_(std::move(leaders)),
+      requests_(shared.requests),
+      board_(shared.bus),
+      beats_(shared.beats),
+      period_(shared.plan.house.planner.period) {
   for (const auto* parts : {&drives_, &leaders_}) {
     for (const BusPart& part : *parts) chains_.push_back(&part.bus->chain);
   }
@@ -41,8 +64,9 @@ void BusGroup::write_goal(const AxisVector& goal) noexcept {
   }
 }
 
-void BusGroup::write_torque(double part_of_limit) noexcept {
-  for (const BusPart& part : drives_) part.bus->chain.write_torque_limits(part_of_limit);
+void BusGroup::write_torque(double part_of_limit, std::uint64_t derated) noexcept {
+  for (const BusPart& part : drives_)
+    part.bus->chain.write_torque_limits(part_of_limit, derated >> part.begin);
 }
 
 void BusGroup::collect() noexcept {
@@ -78,7 +102,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   const std::int64_t now = now_ns();
   for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
   collect();
-  reading.missing = 0;
+  reading.missing = reading.rebooted = 0;
   reading.hang_up = false;
   for (const BusPart& part : drives_) {
     const ServoChain& chain = part.bus->chain;
@@ -89,6 +113,9 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
       reading.values[axis] = joints[i].value;
       reading.captured[axis] = joints[i].captured;
       reading.status[axis] = joints[i].status;
+      reading.temperature[axis] = joints[i].temperature;
+      reading.voltage[axis] = joints[i].voltage;
+      if (joints[i].rebooted) reading.rebooted |= 1ULL << axis;
       if (!joints[i].fresh) reading.missing |= 1ULL << axis;
     }
   }
@@ -103,17 +130,18 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
 }
 
 bool BusGroup::release() noexcept {
+  const Busy busy(beats_);
   std::uint64_t held = 0;
   for (const BusPart& part : drives_) {  // every chain, whatever another one says
     held |= part.bus->chain.release() << part.begin;
   }
-  energised_.store(held, std::memory_order_release);
+  board_.energised.store(held, std::memory_order_release);
   return held == 0;
 }
 
 void BusGroup::answer_arm(const ArmAnswer& answer) noexcept {
-  answer_ = answer;
-  answers_.store(answers_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  board_.answer = answer;
+  board_.answers.store(board_.answers.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 void BusGroup::refuse_arm(State state) noexcept {
@@ -133,16 +161,33 @@ ArmAnswer BusGroup::check_all() noexcept {
   return answer;
 }
 
+bool BusGroup::guarded_by_nobody() const noexcept {
+  if (!beats_.guarded.load(std::memory_order_relaxed)) return false;
+  return now_ns() - beats_.second_hand.load(std::memory_order_acquire) > kSecondHandSilent;
+}
+
 Arming BusGroup::arm(Reading& reading) noexcept {
+  if (guarded_by_nobody()) {
+    ArmAnswer answer;
+    answer.unguarded = true;
+    answer_arm(answer);
+    return Arming::refused;
+  }
+  const Busy busy(beats_);
+  return arm_all(reading);
+}
+
+Arming BusGroup::arm_all(Reading& reading) noexcept {
   ArmAnswer answer = check_all();
   std::int64_t stamp = 0;
   ServoChain::Found found;
-  const std::uint64_t before = energised_.load(std::memory_order_relaxed);
+  const std::uint64_t before = board_.energised.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < drives_.size() && answer.trouble.none(); ++i) {
     answer.part = i;
     ServoChain& chain = drives_[i].bus->chain;
     const std::uint64_t mask = (chain.size() == 64 ? ~0ULL : (1ULL << chain.size()) - 1) << drives_[i].begin;
-    energised_.store(energised_.load(std::memory_order_relaxed) | mask, std::memory_order_release);
+    board_.energised.store(board_.energised.load(std::memory_order_relaxed) | mask,
+                           std::memory_order_release);
     answer.trouble = chain.energise(stamp, found);
     const std::span<const JointState> joints = chain.joints();
     for (std::size_t k = 0; k < joints.size(); ++k) {
@@ -152,14 +197,14 @@ Arming BusGroup::arm(Reading& reading) noexcept {
   }
   if (!answer.trouble.none()) {
     // What had torque before, ours or another's, keeps it: an arm that stood must not fall.
-    if (energised_.load(std::memory_order_relaxed) != 0 && before == 0 && !found.on) {
+    if (board_.energised.load(std::memory_order_relaxed) != 0 && before == 0 && !found.on) {
       static_cast<void>(release());
     }
     answer_arm(answer);
     return Arming::refused;
   }
   std::int64_t none = 0;
-  first_goal_.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
+  board_.first_goal.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
   answer.armed = true;
   answer_arm(answer);
   return found.off ? Arming::switched_on : Arming::taken_over;

@@ -1,7 +1,6 @@
 #include "rl/journal.hpp"
 
 #include <algorithm>
-#include <new>
 
 namespace rl {
 
@@ -47,14 +46,6 @@ double Histogram::quantile(double part) const noexcept {
     }
   }
   return static_cast<double>(max());
-}
-
-RecordRing::RecordRing(std::size_t capacity, std::size_t axes)
-    : capacity_(capacity), stride_(kHead + 3 * axes) {
-  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-  void* const memory = std::calloc(capacity * stride_, sizeof(std::atomic<std::uint64_t>));
-  if (memory == nullptr) throw std::bad_alloc();
-  words_.reset(static_cast<std::atomic<std::uint64_t>*>(memory));
 }
 
 void RecordRing::touch() noexcept {

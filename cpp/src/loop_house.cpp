@@ -1,36 +1,22 @@
 #include "rl/loop_house.hpp"
 
-#include <pthread.h>
-#include <sched.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 
 namespace rl {
 namespace {
 
-constexpr std::size_t kRecords = 1U << 16U;
-constexpr std::size_t kSlots = 8;
-constexpr int kPriority = 80;
 constexpr double kLargestEnsembleGrowth = 60;  // exp of it is still a float
+constexpr std::int64_t kStartPatience = 10 * kSecond;
 constexpr std::int64_t kArmPatience = 10 * kSecond;
 constexpr std::int64_t kClosePatience = 2 * kSecond;  // beyond the rest move
-
-ChunkSlot blank_slot(std::size_t axes) {
-  ChunkSlot slot;
-  slot.values.resize(kMostRows * axes);
-  return slot;
-}
 
 /// "" or what is wrong with one axis.
 std::string axis_problem(const PlannerAxis& axis) {
   const AxisLimits& l = axis.limits;
-  for (const double v :
-       {l.low, l.high, l.speed, l.acceleration, l.jerk, axis.soft_speed, axis.jump, axis.rest}) {
+  for (const double v : {l.low, l.high, l.speed, l.acceleration, l.jerk, axis.soft_speed, axis.jump,
+                         axis.rest, axis.deviation}) {
     if (!std::isfinite(v)) return "a limit is not finite";
   }
   if (l.low >= l.high) return "low is not below high";
@@ -70,63 +56,6 @@ const SharedChain* named_twice(const std::vector<BusPart>& drives, const std::ve
 
 }  // namespace
 
-LoopJournal::LoopJournal(std::size_t axes, std::int64_t period)
-    : records(kRecords, axes), axes_(axes), period_(period) {}
-
-void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexcept {
-  if (record.state != State::active || record.wrote == 0) {
-    last_wrote_ = 0;
-    return;
-  }
-  wake.add(record.woke - record.deadline);
-  read.add(record.read - record.wrote);
-  if (last_wrote_ != 0) period_error.add(std::abs(record.wrote - last_wrote_ - period_));
-  last_wrote_ = record.wrote;
-  if (skipped > 0) misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
-  if (record.missing != 0) late_reads.fetch_add(1, std::memory_order_relaxed);
-  active_writes.fetch_add(1, std::memory_order_relaxed);
-  if (first_active.load(std::memory_order_relaxed) == 0)
-    first_active.store(record.wrote, std::memory_order_relaxed);
-  last_active.store(record.wrote, std::memory_order_relaxed);
-}
-
-void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written,
-                          const Plan& plan, std::int64_t skipped) noexcept {
-  measure(record, skipped);
-  Look out;
-  for (std::size_t k = 0; k < axes_; ++k) {
-    record.captured = std::max(record.captured, reading.captured[k]);
-    out.age[k] =
-        reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
-  }
-  records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},
-               {plan.requested.data(), axes_});
-  cycles.fetch_add(1, std::memory_order_relaxed);
-  if (record.state == State::active) active_cycles.fetch_add(1, std::memory_order_relaxed);
-
-  const Decision& decision = plan.decision;
-  if (!any_ || decision.entered || decision.state != last_state_) {
-    states.push({decision.state, decision.reason, decision.joint, record.done});
-    any_ = true;
-    last_state_ = decision.state;
-  }
-  out.state = decision.state;
-  out.reason = decision.reason;
-  out.joint = decision.joint;
-  out.cycle = record.cycle;
-  out.active_cycles = static_cast<std::int64_t>(active_cycles.load(std::memory_order_relaxed));
-  out.captured = record.captured;
-  out.at = record.done;
-  out.first_goal = first_goal != nullptr ? first_goal->load(std::memory_order_relaxed) : 0;
-  out.remaining = plan.remaining;
-  out.missing = record.missing;
-  out.values = reading.values;
-  out.goal = written;
-  out.requested = plan.requested;
-  out.status = reading.status;
-  look.store(out);
-}
-
 Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std::vector<BusPart> drives,
                                                    std::vector<BusPart> leaders) {
   HouseConfig config = given;
@@ -163,33 +92,34 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
   config.planner.period = static_cast<std::int64_t>(std::llround(1e9 / config.rate_hz));
   config.planner.active_cycles = static_cast<std::int64_t>(std::llround(config.duration_s * config.rate_hz));
   config.planner.queue.width = axes;
-  return std::make_unique<LoopHouse>(config, std::move(drives), std::move(leaders));
+  SessionPlan plan;
+  plan.house = config;
+  for (const BusPart& part : drives)
+    plan.chains.push_back(ChainPlan::of(part.bus->chain.config(), part.begin, false));
+  for (const BusPart& part : leaders)
+    plan.chains.push_back(ChainPlan::of(part.bus->chain.config(), part.begin, true));
+  auto memory = LoopMemory::make(plan);
+  if (!memory.ok()) return memory.error();
+  return std::make_unique<LoopHouse>(std::move(memory.value()), std::move(drives), std::move(leaders));
 }
 
-LoopHouse::LoopHouse(const HouseConfig& config, std::vector<BusPart> drives, std::vector<BusPart> leaders)
-    : config_(config),
-      chunks_(kSlots, blank_slot(config.planner.axes.size())),
-      bus_(std::move(drives), std::move(leaders), requests_, config.planner.period),
-      planner_(config_.planner, requests_, chunks_, tally_),
-      journal_(config.planner.axes.size(), config.planner.period) {
-  journal_.first_goal = &bus_.first_goal_word();
-}
+LoopHouse::LoopHouse(LoopMemory memory, std::vector<BusPart> drives, std::vector<BusPart> leaders)
+    : memory_(std::move(memory)),
+      shared_(memory_.shared()),
+      config_(shared_.plan.house),
+      drives_(std::move(drives)),
+      leaders_(std::move(leaders)),
+      records_(kRecords, config_.planner.axes.size(), memory_.records(), shared_.journal.records) {}
 
-Result<> LoopHouse::first_look(const BusPart& part) {
+/// Takes one chain for this loop.
+Result<> LoopHouse::claim(const BusPart& part) {
   const std::lock_guard lock(part.bus->mutex);
   ServoChain& chain = part.bus->chain;
   if (part.bus->driven.exchange(true))
     return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
   claimed_.push_back(part.bus.get());
   if (!chain.is_open()) return Error{ErrorCode::usage, chain.config().port + " is not open"};
-  bool heard = false;
-  for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn) heard = chain.read_now(100 * kMillisecond);
-  if (chain.lost()) return chain.tell({TroubleKind::lost, 0, 0, 0, {}});
-  const std::span<const JointState> joints = chain.joints();
-  const auto silent =
-      std::find_if(joints.begin(), joints.end(), [](const JointState& j) { return j.captured == 0; });
-  if (silent == joints.end()) return Done{};
-  return chain.tell({TroubleKind::silent, static_cast<int>(silent - joints.begin()), 0, 0, {}});
+  return Done{};
 }
 
 void LoopHouse::give_up_buses() noexcept {
@@ -198,85 +128,73 @@ void LoopHouse::give_up_buses() noexcept {
 }
 
 Result<> LoopHouse::claim_buses() {
-  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
+  for (const auto* parts : {&drives_, &leaders_}) {
     for (const BusPart& part : *parts) {
-      if (auto seen = first_look(part); !seen.ok()) return seen;
-    }
-  }
-  for (const BusPart& part : bus_.leaders()) {  // a leader is moved by hand: never under torque
-    const std::uint64_t held = part.bus->chain.relax();
-    if (held != 0) {
-      return part.bus->chain.tell({TroubleKind::still_energised, __builtin_ctzll(held), 0, 0, {}});
+      if (auto claimed = claim(part); !claimed.ok()) return claimed;
     }
   }
   return Done{};
 }
 
+Result<> LoopHouse::start_thread() {
+  worker_ = std::make_unique<LoopWorker>(memory_, drives_, leaders_);
+  if (auto looked = worker_->look(); !looked.ok()) return looked;
+  shared_.house.phase = Phase::running;
+  thread_ = std::thread([this] { worker_->run(); });
+  return Done{};
+}
+
+/// The guardian opens the ports that this process closes: the descriptors never travel.
+Result<> LoopHouse::start_guardian() {
+  for (const auto* parts : {&drives_, &leaders_}) {
+    for (const BusPart& part : *parts) {
+      const std::lock_guard lock(part.bus->mutex);
+      part.bus->chain.close();
+    }
+  }
+  shared_.beats.guarded = true;
+  if (auto spawned = guardian_.spawn(config_.guardian.string(), memory_); !spawned.ok()) return spawned;
+  const std::int64_t patience = now_ns() + kStartPatience;
+  while (shared_.house.phase.load() == Phase::made && now_ns() < patience && guardian_.alive(shared_)) {
+    wait_phase(shared_, Phase::made, now_ns() + 5 * kMillisecond);
+  }
+  const Phase phase = shared_.house.phase.load(std::memory_order_acquire);
+  if (phase == Phase::running) return Done{};
+  if (phase == Phase::refused)
+    return Error{shared_.house.refusal_code.load(), shared_.house.refusal.string()};
+  return Error{ErrorCode::io, "the guardian did not start; see " + config_.guardian.string()};
+}
+
 Result<> LoopHouse::start() {
   if (closed_) return Error{ErrorCode::usage, "loop: closed"};
-  if (started()) return Error{ErrorCode::usage, "loop: already started"};
-  if (auto claimed = claim_buses(); !claimed.ok()) {
+  if (started_) return Error{ErrorCode::usage, "loop: already started"};
+  auto result = claim_buses();
+  if (result.ok()) result = in_process() ? start_thread() : start_guardian();
+  if (!result.ok()) {
+    worker_.reset();
     give_up_buses();
-    return claimed;
+    return result;
   }
-  thread_ = std::thread([this] { live(); });
+  started_ = true;
   const std::int64_t patience = now_ns() + kSecond;
-  while (journal_.cycles.load(std::memory_order_relaxed) == 0 && now_ns() < patience) {
+  while (shared_.journal.cycles.load(std::memory_order_acquire) == 0 && now_ns() < patience) {
     sleep_until_ns(now_ns() + kMillisecond / 5);
   }
   return Done{};
 }
 
-void LoopHouse::ask_for_realtime() {
-  std::vector<std::string> notes;
-  bool granted = false;
-  if (config_.realtime) {
-    sched_param parameters{};
-    parameters.sched_priority = kPriority;
-    const int refused =
-        ::pthread_setschedparam(::pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters);
-    granted = refused == 0;
-    notes.emplace_back(granted ? "real-time priority: SCHED_FIFO 80"
-                               : "no real-time priority; allow it with `@realtime - rtprio 95` in "
-                                 "/etc/security/limits.d and a new login");
-    if (granted) journal_.records.touch();  // 15 MB for six axes, else taken page by page
-  } else {
-    notes.emplace_back("real-time priority: not asked for");
-  }
-  if (!granted) ::prctl(PR_SET_TIMERSLACK, 1UL);
-  bus_.spin(granted);
-  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
-    for (const BusPart& part : *parts) {
-      if (part.bus->chain.latency_note().empty()) continue;
-      notes.push_back(part.bus->chain.config().port + ": " + part.bus->chain.latency_note());
-    }
-  }
-  const std::lock_guard lock(mutex_);
-  realtime_ = std::move(notes);
-}
-
-void LoopHouse::live() {
-  ::pthread_setname_np(::pthread_self(), "rl-loop");
-  ask_for_realtime();
-  ControlLoop loop(bus_, planner_, journal_, config_.planner.period);
-  const int code = loop.run();
-  const std::lock_guard lock(mutex_);
-  exit_code_ = code != 0 || bus_.energised() != 0 ? 1 : 0;
-  ended_ = true;
-  end_.notify_all();
-}
-
 Result<> LoopHouse::arm() {
   if (!started()) return Error{ErrorCode::usage, "loop: not started"};
-  const std::uint32_t before = bus_.answers();
-  requests_.arm();
+  BusBoard& board = shared_.bus;
+  const std::uint32_t before = board.answers.load(std::memory_order_acquire);
+  shared_.requests.arm();
   std::int64_t patience = now_ns() + kArmPatience;
   bool taken = false;
-  while (bus_.answers() == before) {
+  while (board.answers.load(std::memory_order_acquire) == before) {
     if (ended()) return Error{ErrorCode::usage, "loop: has ended"};
     if (now_ns() > patience) {
       // Nothing may take torque after the caller was told that nothing will; what has begun is waited for.
-      if (taken || requests_.withdraw_arm()) {
+      if (taken || shared_.requests.withdraw_arm()) {
         return Error{ErrorCode::timeout, "loop: no answer to the request to arm"};
       }
       taken = true;
@@ -284,16 +202,22 @@ Result<> LoopHouse::arm() {
     }
     sleep_until_ns(now_ns() + kMillisecond / 2);
   }
-  const ArmAnswer& answer = bus_.answer();
-  if (answer.armed) return Done{};
+  if (board.answer.armed) return Done{};
+  return arm_error(board.answer);
+}
+
+Error LoopHouse::arm_error(const ArmAnswer& answer) const {
+  if (answer.unguarded)
+    return {ErrorCode::lost, "not armed: the guardian's second hand is gone; start the session again"};
   if (answer.wrong_state) {
     const bool latched = answer.state == State::fault || answer.state == State::estop;
-    return Error{ErrorCode::usage,
-                 std::string("cannot arm in ") + to_string(answer.state) + (latched ? "; reset first" : "")};
+    return {ErrorCode::usage,
+            std::string("cannot arm in ") + to_string(answer.state) + (latched ? "; reset first" : "")};
   }
-  const std::size_t drives = bus_.drives().size();
-  const BusPart& part =
-      answer.part < drives ? bus_.drives()[answer.part] : bus_.leaders()[answer.part - drives];
+  const std::size_t drives = drives_.size();
+  const bool leads = answer.part >= drives;
+  if (leads && answer.part - drives >= leaders_.size()) return {ErrorCode::io, "not armed"};
+  const BusPart& part = leads ? leaders_[answer.part - drives] : drives_[answer.part];
   return part.bus->chain.tell(answer.trouble);
 }
 
@@ -301,10 +225,10 @@ Refusal LoopHouse::push(const ChunkView& chunk, std::int64_t now) noexcept {
   Refusal refusal = judge_chunk(chunk, axes(), now);
   if (refusal == Refusal::none && chunk.observed == newest_observed_) refusal = Refusal::duplicate;
   if (refusal == Refusal::none && chunk.observed < newest_observed_) refusal = Refusal::stale;
-  ChunkSlot* const slot = refusal == Refusal::none ? chunks_.front_free() : nullptr;
+  ChunkSlot* const slot = refusal == Refusal::none ? shared_.chunks.front_free() : nullptr;
   if (refusal == Refusal::none && slot == nullptr) refusal = Refusal::full;
   if (refusal != Refusal::none) {
-    count(tally_.refused[static_cast<std::size_t>(refusal)]);
+    count(shared_.tally.refused[static_cast<std::size_t>(refusal)]);
     return refusal;
   }
   newest_observed_ = chunk.observed;
@@ -312,15 +236,15 @@ Refusal LoopHouse::push(const ChunkView& chunk, std::int64_t now) noexcept {
   slot->period = chunk.period;
   slot->rows = chunk.rows;
   std::copy(chunk.values.begin(), chunk.values.end(), slot->values.begin());
-  chunks_.publish();
-  requests_.beat(now);  // only what was taken is a sign of life
+  shared_.chunks.publish();
+  shared_.requests.beat(now);  // only what was taken is a sign of life
   return Refusal::none;
 }
 
 Refusal LoopHouse::push_setpoint(std::span<const double> values, std::int64_t at, std::int64_t now) noexcept {
   std::array<float, kMostAxes> row{};
   if (values.size() != axes()) {
-    count(tally_.refused[static_cast<std::size_t>(Refusal::width)]);
+    count(shared_.tally.refused[static_cast<std::size_t>(Refusal::width)]);
     return Refusal::width;
   }
   std::transform(values.begin(), values.end(), row.begin(), [](double v) { return static_cast<float>(v); });
@@ -328,27 +252,39 @@ Refusal LoopHouse::push_setpoint(std::span<const double> values, std::int64_t at
 }
 
 bool LoopHouse::ended() {
-  const std::lock_guard lock(mutex_);
-  return ended_;
+  if (shared_.house.phase.load(std::memory_order_acquire) == Phase::ended) return true;
+  if (in_process() || !started_ || guardian_.alive(shared_)) return false;
+  // Both hands are dead: nothing in software can reach the servos now.
+  shared_.house.add_note(
+      "the guardian and its second hand are gone; the arm keeps its torque: cut its power");
+  end_house(shared_, 1);
+  return true;
 }
 
 bool LoopHouse::wait(double timeout_s) {
-  std::unique_lock lock(mutex_);
-  const double bounded = std::clamp(timeout_s, 0.0, 1e6);
-  return end_.wait_for(lock, std::chrono::duration<double>(bounded), [this] { return ended_; });
+  constexpr std::int64_t kSlice = 50 * kMillisecond;  // the guardian may die without a word
+  const std::int64_t end = now_ns() + static_cast<std::int64_t>(std::clamp(timeout_s, 0.0, 1e6) * 1e9);
+  while (!ended()) {
+    const std::int64_t now = now_ns();
+    if (now >= end) return false;
+    wait_phase(shared_, Phase::running, in_process() ? end : std::min(end, now + kSlice));
+    if (!started_ && now_ns() < end) sleep_until_ns(std::min(end, now_ns() + kMillisecond));
+  }
+  return true;
 }
 
 void LoopHouse::close() {
   const std::lock_guard one_at_a_time(closing_);
   if (closed_) return;
-  if (thread_.joinable()) {
-    requests_.close(Closing::orderly);
+  if (started_) {
+    shared_.requests.close(Closing::orderly);
     const std::int64_t patience = config_.planner.safety.rest_at_most + kClosePatience;
-    if (!wait(static_cast<double>(patience) * 1e-9)) requests_.close(Closing::at_once);
-    thread_.join();
+    if (!wait(static_cast<double>(patience) * 1e-9)) shared_.requests.close(Closing::at_once);
+    if (thread_.joinable()) thread_.join();
+    guardian_.reap(true);
   }
   closed_ = true;
-  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
+  for (const auto* parts : {&drives_, &leaders_}) {
     for (const BusPart& part : *parts) {
       const bool ours = std::find(claimed_.begin(), claimed_.end(), part.bus.get()) != claimed_.end();
       const std::lock_guard lock(part.bus->mutex);
@@ -358,8 +294,14 @@ void LoopHouse::close() {
   give_up_buses();
 }
 
+Look LoopHouse::look() const noexcept {
+  Look out;
+  shared_.look.load(out);
+  return out;
+}
+
 const JointCalibration* LoopHouse::joint(std::size_t axis) const noexcept {
-  for (const BusPart& part : bus_.drives()) {
+  for (const BusPart& part : drives_) {
     const auto& joints = part.bus->chain.config().joints;
     if (axis >= part.begin && axis < part.begin + joints.size()) return &joints[axis - part.begin];
   }
@@ -392,20 +334,26 @@ std::vector<std::string> LoopHouse::faults(const Look& look) const {
     }
     if (look.age[k] > kStale) out.push_back(joint_text(k) + ": no reply");
   }
+  const Beats& beats = shared_.beats;
+  if (beats.guarded.load() && now_ns() - beats.second_hand.load() > kSecond)
+    out.emplace_back("the guardian's second hand is gone: nobody watches the guardian");
   return out;
 }
 
 std::vector<std::string> LoopHouse::still_energised() const {
   std::vector<std::string> out;
   for (std::size_t k = 0; k < axes(); ++k) {
-    if (((bus_.energised() >> k) & 1U) != 0) out.push_back(joint_text(k));
+    if (((shared_.bus.energised.load() >> k) & 1U) != 0) out.push_back(joint_text(k));
   }
   return out;
 }
 
-std::vector<std::string> LoopHouse::realtime_notes() const {
-  const std::lock_guard lock(mutex_);
-  return realtime_;
+std::vector<std::string> LoopHouse::notes() const {
+  std::vector<std::string> out;
+  for (const Note& note : shared_.house.note) {
+    if (note.ready.load(std::memory_order_acquire)) out.push_back(note.text.string());
+  }
+  return out;
 }
 
 }  // namespace rl

@@ -21,22 +21,30 @@ constexpr std::int64_t kFreshWindow = 200'000'000;
 constexpr double kStill = 1e-6;                 // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
+constexpr std::uint8_t kTooHot = 70;  // deg C
+constexpr std::uint8_t kDerate = 65;  // deg C: half the torque
+constexpr double kLowest = 0.8;       // of the nominal voltage
+constexpr double kHighest = 1.15;
 
 bool tracks(State state) noexcept { return state == State::soft_start || state == State::active; }
 
 }  // namespace
 
-Planner::Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally)
+Planner::Planner(const PlannerConfig& config, Requests& requests, ChunkRing& chunks, Tally& tally)
     : config_(config),
       requests_(requests),
       chunks_(chunks),
       tally_(tally),
       queue_(config.queue),
-      machine_(config.safety) {}
+      machine_(config.safety),
+      obstacles_(config.axes.size(), config.period) {}
 
 void Planner::armed(const Reading& reading, std::int64_t now, bool ramp) noexcept {
   for (std::size_t k = 0; k < axes(); ++k) motion_[k] = {reading.values[k], 0, 0};
   torque_on_ = arm_passed_ = true;
+  derated_ = derated_written_ = pulled_ = 0;
+  nominal_voltage_ = 0;
+  obstacles_.begin({reading.values.data(), axes()});
   previous_known_ = false;
   began_ = covered_ = now;
   last_due_ = 0;
@@ -56,8 +64,8 @@ bool Planner::at_rest() const noexcept {
 
 void Planner::take_chunks(std::int64_t due) noexcept {
   while (ChunkSlot* const slot = chunks_.oldest()) {
-    const ChunkView chunk{
-        slot->observed, slot->period, slot->rows, {slot->values.data(), slot->rows * axes()}};
+    const std::size_t rows = std::min(slot->rows, kMostRows);  // another process may have written it
+    const ChunkView chunk{slot->observed, slot->period, rows, {slot->values.data(), rows * axes()}};
     const Refusal refusal = queue_.push(chunk, due);
     if (refusal != Refusal::none) {
       count(tally_.refused[static_cast<std::size_t>(refusal)]);
@@ -96,6 +104,10 @@ void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& e
     if ((reading.status[k] & kOverloadBit) != 0 && events.overload_joint < 0) events.overload_joint = joint;
     if ((reading.status[k] & kFaultBits) != 0 && events.fault_joint < 0) events.fault_joint = joint;
     if (missing) count(tally_.missing[k]);
+    if (((reading.rebooted >> k) & 1U) != 0 && torque_on_ && events.fault_joint < 0) {
+      events.fault_joint = joint;
+      events.fault_reason = Reason::motor_rebooted;
+    }
   }
   events.bus_lost = shortest_silence > kLost;
   if (events.overload_joint < 0) {
@@ -104,6 +116,31 @@ void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& e
     overloaded_ = now;
   }
   events.overload_for = overloaded_ == 0 ? 0 : now - overloaded_;
+}
+
+/// Temperature and voltage come a few times a second; what is not known yet is no fault.
+void Planner::look_at_supply(const Reading& reading, Events& events) noexcept {
+  std::array<std::uint8_t, kMostAxes> known = reading.voltage;
+  std::sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(axes()));
+  const bool all = axes() > 0 && known[0] > 0;
+  if (torque_on_ && nominal_voltage_ == 0 && all) nominal_voltage_ = known[axes() / 2];
+  for (std::size_t k = 0; k < axes() && events.fault_joint < 0; ++k) {
+    const double volts = reading.voltage[k];
+    const bool off = nominal_voltage_ > 0 && volts > 0 &&
+                     (volts < kLowest * nominal_voltage_ || volts > kHighest * nominal_voltage_);
+    if (reading.temperature[k] < kTooHot && !off) continue;
+    events.fault_joint = static_cast<int>(k);
+    events.fault_reason = off ? Reason::motor_voltage : Reason::motor_hot;
+  }
+}
+
+void Planner::look_for_obstacles(const Reading& reading, std::int64_t now, Events& events) noexcept {
+  if (!torque_on_) return;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const bool fresh = now - reading.captured[k] <= kStateStale;
+    const bool blocked = fresh && obstacles_.blocked(k, reading.values[k], config_.axes[k].deviation, now);
+    if (blocked && events.blocked_joint < 0) events.blocked_joint = static_cast<int>(k);
+  }
 }
 
 void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int64_t due,
@@ -173,6 +210,8 @@ Events Planner::look(const Reading& reading, std::int64_t now, std::int64_t due)
   requests_.take(events);
   take_chunks(due);
   look_at_joints(reading, now, events);
+  look_at_supply(reading, events);
+  look_for_obstacles(reading, now, events);
   look_at_source(reading, now, due, events);
   look_at_rest(reading, now, events);
   events.arm_passed = arm_passed_;
@@ -207,6 +246,9 @@ void Planner::move(State state, double ramp, double dt) noexcept {
     } else if (state == State::rest) {
       limits.speed = std::min(limits.speed, axis.soft_speed);
       m = follow(m, axis.rest, axis.rest, limits, dt);
+    } else if (state == State::hold && ((pulled_ >> k) & 1U) != 0) {
+      limits.speed = std::min(limits.speed, axis.soft_speed);
+      m = follow(m, pulled_to_[k], pulled_to_[k], limits, dt);
     } else if (axis.zero_on_starve) {
       m = follow(m, 0, 0, limits, dt);
     } else {
@@ -221,9 +263,36 @@ void Planner::forget_after_stop(State entered) noexcept {
   arrivals_ = {};
 }
 
+/// Where a joint runs into something, its goal comes back to it, so that the servo does not push on.
+void Planner::pull_back(const Reading& reading, const Decision& decision) noexcept {
+  if (!decision.entered) return;
+  pulled_ = 0;
+  obstacles_.begin({reading.values.data(), axes()});
+  if (decision.state != State::hold || decision.reason != Reason::blocked || decision.joint < 0) return;
+  const auto k = static_cast<std::size_t>(decision.joint);
+  const double jump = config_.axes[k].jump;
+  pulled_ = 1ULL << k;
+  pulled_to_[k] = std::clamp(motion_[k].position, reading.values[k] - jump, reading.values[k] + jump);
+}
+
+/// Half the torque for a joint that is overloaded or nearly too hot, until it is armed or resumed.
+void Planner::derate(const Reading& reading, const Decision& decision) noexcept {
+  if (decision.entered && decision.state == State::soft_start) derated_ = 0;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const bool weak = (reading.status[k] & kOverloadBit) != 0 || reading.temperature[k] >= kDerate;
+    if (weak) derated_ |= 1ULL << k;
+  }
+}
+
 void Planner::ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept {
-  if (torque_written_ < 0 || due - torque_written_ < kTorqueEvery) return;
+  out.derated = derated_;
   const double ramp = machine_.ramp(now);
+  if (derated_ != derated_written_) {
+    derated_written_ = derated_;
+    out.torque = kTorqueFrom + (1 - kTorqueFrom) * ramp;
+    return;
+  }
+  if (torque_written_ < 0 || due - torque_written_ < kTorqueEvery) return;
   out.torque = kTorqueFrom + (1 - kTorqueFrom) * ramp;
   torque_written_ = ramp >= 1 ? -1 : due;  // -1: full torque was written
 }
@@ -234,6 +303,10 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   out.decision = machine_.step(events, now);
   const State state = out.decision.state;
   if (out.decision.entered) forget_after_stop(state);
+  if (torque_on_) {
+    pull_back(reading, out.decision);
+    derate(reading, out.decision);
+  }
   const double period = static_cast<double>(config_.period) * 1e-9;
   // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came
   // early.
@@ -247,6 +320,11 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   const bool first = events.arm_passed;
   if (torque_on_ && !first) move(state, machine_.ramp(now), dt);
   if (state == State::active) ++active_;
+  if (torque_on_) {
+    AxisVector goals{};
+    for (std::size_t k = 0; k < axes(); ++k) goals[k] = motion_[k].position;
+    obstacles_.push({goals.data(), axes()});
+  }
 
   const bool silent = state == State::disarmed || state == State::off || !torque_on_;
   const bool stopped = state == State::estop && at_rest() && stop_writes_ >= kStopWrites;

@@ -41,6 +41,14 @@ const char* to_string(Reason reason) noexcept {
       return "too many illegal setpoints";
     case Reason::motor_fault:
       return "a motor reports a fault";
+    case Reason::motor_hot:
+      return "a motor is too hot";
+    case Reason::motor_voltage:
+      return "a motor's supply voltage is out of bounds";
+    case Reason::motor_rebooted:
+      return "a motor has started anew and lost its torque";
+    case Reason::blocked:
+      return "a joint does not follow its goals: something is in its way";
     case Reason::motor_mute:
       return "a motor does not answer";
     case Reason::bus_lost:
@@ -69,6 +77,8 @@ const char* to_string(Reason reason) noexcept {
       return "reset";
     case Reason::released:
       return "released";
+    case Reason::guardian_died:
+      return "the guardian died; its second hand took over";
   }
   return "";
 }
@@ -129,13 +139,20 @@ void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept 
   if (again || requests > 1 || policy_ == StopPolicy::off) off_pending_ = true;
 }
 
-Reason SafetyMachine::fault_cause(const Events& events, int& joint) const noexcept {
+bool SafetyMachine::third_block(std::int64_t now) const noexcept {
+  return blocked_at_[0] != 0 && now - blocked_at_[0] <= config_.blocked_within;
+}
+
+Reason SafetyMachine::fault_cause(const Events& events, std::int64_t now, int& joint) const noexcept {
   if (events.hang_up) return Reason::hang_up;
   if (events.bus_lost) return Reason::bus_lost;
   joint = events.mute_joint;
   if (joint >= 0) return Reason::motor_mute;
   joint = events.fault_joint;
-  if (joint >= 0) return Reason::motor_fault;
+  if (joint >= 0) return events.fault_reason;
+  joint = events.blocked_joint;
+  const bool counts = state_ == State::active || state_ == State::rest;
+  if (joint >= 0 && (state_ == State::soft_start || (counts && third_block(now)))) return Reason::blocked;
   joint = events.overload_joint;
   if (joint >= 0 && events.overload_for > config_.overload_to_fault) return Reason::overload;
   joint = -1;
@@ -148,6 +165,9 @@ Reason SafetyMachine::hold_cause(const Events& events, int& joint) const noexcep
   joint = events.overload_joint;
   if (joint >= 0) return Reason::overload;
   if (events.overrun) return Reason::overrun;
+  joint = events.blocked_joint;
+  if (joint >= 0 && state_ != State::hold) return Reason::blocked;
+  joint = -1;
   if (state_ == State::rest) return Reason::none;  // it needs no source
   if (events.heartbeat_age > config_.heartbeat_timeout) return Reason::heartbeat_lost;
   if (events.illegal_burst) return Reason::illegal_setpoints;
@@ -162,7 +182,7 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     return true;
   }
   int joint = -1;
-  const Reason cause = fault_cause(events, joint);
+  const Reason cause = fault_cause(events, now, joint);
   if (moving() && cause != Reason::none) {
     enter(State::fault, cause, joint, now);
     return true;
@@ -220,6 +240,10 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
     // A dead source does not keep a pending stop from the rest pose.
     if (stop_pending_ && cause == Reason::heartbeat_lost) return false;
     enter(State::hold, cause, joint, now);
+    if (cause == Reason::blocked) {
+      blocked_at_[0] = blocked_at_[1];
+      blocked_at_[1] = now;
+    }
     return true;
   }
   const bool from_rest = gave_up_ != 0;

@@ -11,7 +11,13 @@ namespace {
 // four times as long as the one before.
 constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;
 constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
+// A length stays barred for this long after its request was given up, if the motor has answered since; a
+// motor (or a whole line) that is silent may still send everything it owes, so then it stays barred for
+// longer.
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
+constexpr std::int64_t kOwedTime = 5 * kSecond;
+constexpr std::int64_t kQuietTime =
+    60 * kMillisecond;  // without a word after late replies: they were the last
 constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
@@ -84,18 +90,45 @@ std::size_t ServoChain::joint_of(std::uint8_t id) const noexcept {
 
 void ServoChain::bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept {
   const std::size_t joint = joint_of(id);
-  if (joint < size() && length <= kMostReplyBytes) bars_[joint].until[length] = now + kBarTime;
+  if (joint < size() && length <= kMostReplyBytes) bars_[joint].set[length] = now;
+}
+
+bool ServoChain::barred(std::size_t joint, std::size_t length, std::int64_t now) const noexcept {
+  const Bars& bars = bars_[joint];
+  const std::int64_t set = bars.set[length];
+  if (set == 0) return false;
+  return now - set < (bars.answered > set ? kBarTime : kOwedTime);
+}
+
+/// What comes while no length is free: who talks again pays its debts now, so that the bars end soon after.
+void ServoChain::overhear(std::int64_t now) noexcept {
+  std::array<std::uint8_t, 512> space;  // NOLINT(cppcoreguidelines-pro-type-member-init): read fills it
+  std::size_t count = 0;
+  while (port_.is_open() && !lost_) {
+    const IoStatus status = port_.read(space, count);
+    if (status == IoStatus::lost) lost_ = true;
+    if (status != IoStatus::ok || count == 0) return;
+    for (std::size_t at = 0; at < count;) {
+      const Parsed parsed = parse_packet({space.data() + at, count - at});
+      const std::size_t joint = parsed.kind == ParseKind::packet ? joint_of(parsed.packet.id) : size();
+      at += joint < size() ? parsed.consumed : 1;
+      if (joint >= size()) continue;
+      Bars& bars = bars_[joint];
+      for (std::int64_t& set : bars.set) set = set == 0 ? 0 : now - (kBarTime - kQuietTime);
+      bars.answered = now + 1;
+    }
+  }
 }
 
 /// The smallest of n ... n+7 whose late replies cannot still be under way from any of `ids`; 0 when there is
 /// none.
 std::size_t ServoChain::free_length(Bytes ids, std::size_t smallest, std::int64_t now) const noexcept {
   for (std::size_t n = smallest; n < smallest + 8 && n <= kMostReplyBytes; ++n) {
-    const bool barred = std::any_of(ids.begin(), ids.end(), [&](std::uint8_t id) {
+    const bool owed = std::any_of(ids.begin(), ids.end(), [&](std::uint8_t id) {
       const std::size_t joint = joint_of(id);
-      return joint < size() && bars_[joint].until[n] > now;
+      return joint < size() && barred(joint, n, now);
     });
-    if (!barred) return n;
+    if (!owed) return n;
   }
   return 0;
 }
@@ -136,11 +169,14 @@ bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std
     std::size_t length = free_length(ids, out.size(), now_ns());
     if (length == 0) {
       sleep_until_ns(now_ns() + kBarTime);
-      length = out.size();
+      overhear(now_ns());
+      length = free_length(ids, out.size(), now_ns());
+      if (length == 0) continue;
     }
     const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
     if (exchange(request, ids, length, setup_timeout(turn))) {
       std::copy_n(reader_.replies()[0].data.begin(), out.size(), out.begin());
+      if (const std::size_t joint = joint_of(id); joint < size()) bars_[joint].answered = now_ns();
       return true;
     }
     bar(id, length, now_ns());
@@ -195,6 +231,7 @@ void ServoChain::probe() noexcept {
     }
     echo_ = echo_ || reader_.echo_seen();
     if (reader_.complete()) {
+      bars_[joint_of(id)].answered = now_ns();
       spent[measured++] = std::max<std::int64_t>(0, now_ns() - began - wire_time(15));
     } else {
       bar(id, 1, now_ns());
@@ -489,10 +526,14 @@ Trouble ServoChain::energise(std::int64_t& stamp, Found& found) noexcept {
     const Trouble trouble = energise_joint(i, stamp, found);
     if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
   }
+  energised_ = true;
+  returned_ = 0;
+  for (JointState& state : states_) state.rebooted = false;
   return {};
 }
 
 std::uint64_t ServoChain::release() noexcept {
+  energised_ = false;
   const std::array<std::uint8_t, 1> off = {0};
   const std::array<std::uint8_t, 1> closed = {1};
   // From the wrist inwards, the gripper last: a held object falls last.

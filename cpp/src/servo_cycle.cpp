@@ -7,6 +7,12 @@ namespace rl {
 namespace {
 
 constexpr std::size_t kPositionBytes = 2;
+constexpr std::size_t kBlockBytes = 8;  // position, velocity, load, voltage, temperature
+constexpr std::size_t kLoadAt = 4;
+constexpr std::size_t kVoltageAt = 6;
+constexpr std::size_t kTemperatureAt = 7;
+constexpr unsigned kLoadSign = 10;
+constexpr std::int64_t kBlockEvery = 200 * kMillisecond;
 constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
 constexpr std::uint8_t kSilentAfter = 3;  // misses in a row: asked singly from then on
 
@@ -34,11 +40,12 @@ IoStatus ServoChain::write_goals(std::span<const double> values) noexcept {
   return status;
 }
 
-IoStatus ServoChain::write_torque_limits(double part) noexcept {
+IoStatus ServoChain::write_torque_limits(double part, std::uint64_t derated) noexcept {
   if (model_->find("Torque_Limit") == nullptr) return IoStatus::ok;
   std::array<int, kMostIds> limits{};
   for (std::size_t i = 0; i < size(); ++i) {
     limits[i] = found_limits_[i] < 0 ? static_cast<int>(torque_limits_[i] * part) : found_limits_[i];
+    if (((derated >> i) & 1U) != 0) limits[i] /= 2;
   }
   const Request request = goal_request(limits, at::kTorqueLimit, kUnsigned);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
@@ -48,7 +55,7 @@ IoStatus ServoChain::write_torque_limits(double part) noexcept {
 
 void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept {
   budget_end_ = budget_end;
-  active_ = false;
+  active_ = asks_torque_ = false;
   queue_size_ = queue_next_ = first_tries_ = 0;
   std::array<std::uint8_t, kMostIds> together{};
   std::size_t count = 0;
@@ -83,8 +90,8 @@ void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept
 void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   active_ = false;
   if (lost_) return;
-  const std::size_t length = free_length(ids, kPositionBytes, now);
-  if (length == 0) return;  // every length could be answered by a late reply: missed in this cycle
+  const std::size_t length = free_length(ids, sync ? block_bytes(now) : kPositionBytes, now);
+  if (length == 0) return overhear(now);  // every length could be a late reply's: missed in this cycle
   const auto bytes = static_cast<std::uint8_t>(length);
   const Request request = sync ? encode_sync_read(at::kPresentPosition, bytes, ids)
                                : encode_read(ids[0], at::kPresentPosition, bytes);
@@ -106,21 +113,66 @@ void ServoChain::pump(std::int64_t now) noexcept {
   }
   reader_.feed({space.data(), count});
   for (const Reply& reply : reader_.replies()) {
-    const std::size_t joint = joint_of(reply.id);
-    if (!reply.arrived || joint >= size() || states_[joint].fresh) continue;
-    JointState& state = states_[joint];
-    const std::uint16_t raw = decode_word({reply.data.data(), kPositionBytes}, model_->order);
-    state.raw = model_->order == WordOrder::little ? sign_magnitude_decode(raw, kPositionSign) : raw;
-    state.value = config_.joints[joint].to_unit(state.raw);
-    state.captured = now;
-    state.status = reply.status;
-    state.fresh = true;
-    misses_[joint] = 0;
+    if (reply.arrived) asks_torque_ ? take_torque(reply) : take_state(reply, now);
   }
   if (reader_.complete()) {
-    active_ = false;
+    active_ = asks_torque_ = false;
     next(now);
   }
+}
+
+/// The longer block a few times a second, where the budget has room for it.
+std::size_t ServoChain::block_bytes(std::int64_t now) noexcept {
+  if (now - block_at_ < kBlockEvery) return kPositionBytes;
+  const std::size_t bytes = 8 + size() + size() * (kBlockBytes + 6);
+  const std::int64_t needed = wire_time(bytes) + static_cast<std::int64_t>(size()) * kMotorDelay + allowance_;
+  if (now + needed > budget_end_) return kPositionBytes;
+  block_at_ = now;
+  return kBlockBytes;
+}
+
+void ServoChain::take_state(const Reply& reply, std::int64_t now) noexcept {
+  const std::size_t joint = joint_of(reply.id);
+  if (joint >= size() || states_[joint].fresh) return;
+  bars_[joint].answered = now;
+  JointState& state = states_[joint];
+  const std::uint16_t raw = decode_word({reply.data.data(), kPositionBytes}, model_->order);
+  state.raw = model_->order == WordOrder::little ? sign_magnitude_decode(raw, kPositionSign) : raw;
+  state.value = config_.joints[joint].to_unit(state.raw);
+  state.captured = now;
+  state.status = reply.status;
+  state.fresh = true;
+  if (reader_.length() >= kBlockBytes) {
+    const std::uint16_t load = decode_word({reply.data.data() + kLoadAt, 2}, model_->order);
+    state.load = static_cast<std::uint8_t>((load & ((1U << kLoadSign) - 1)) / 10);
+    state.voltage = reply.data[kVoltageAt];
+    state.temperature = reply.data[kTemperatureAt];
+  }
+  if (misses_[joint] > 0) returned_ |= 1ULL << joint;
+  misses_[joint] = 0;
+}
+
+/// A motor that was silent may have started anew: then it has lost its torque, and the arm must not go on.
+void ServoChain::look_at_torque(std::int64_t now) noexcept {
+  if (!energised_) returned_ = 0;
+  if (returned_ == 0 || active_ || lost_) return;
+  const std::int64_t cost = wire_time(8 + 6 + 1) + kMotorDelay + kMillisecond / 2;
+  if (now + cost > budget_end_) return;
+  const std::uint8_t id = ids_[static_cast<std::size_t>(__builtin_ctzll(returned_))];
+  const std::size_t length = free_length({&id, 1}, 1, now);
+  if (length == 0) return;
+  const Request request = encode_read(id, at::kTorqueEnable, static_cast<std::uint8_t>(length));
+  if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none)) return;
+  request_end_ =
+      std::min(now + wire_time(request.size() + length + 6) + kMotorDelay + allowance_, budget_end_);
+  active_ = asks_torque_ = true;
+}
+
+void ServoChain::take_torque(const Reply& reply) noexcept {
+  const std::size_t joint = joint_of(reply.id);
+  if (joint >= size()) return;
+  returned_ &= ~(1ULL << joint);
+  if (reply.data[0] == 0) states_[joint].rebooted = true;
 }
 
 void ServoChain::expire(std::int64_t now) noexcept {
@@ -131,6 +183,11 @@ void ServoChain::expire(std::int64_t now) noexcept {
     return;
   }
   active_ = false;
+  if (asks_torque_) {  // asked again in the next cycle
+    asks_torque_ = false;
+    for (const Reply& reply : reader_.replies()) bar(reply.id, reader_.length(), now);
+    return;
+  }
   settle(now);
   next(now);
 }
@@ -166,6 +223,7 @@ void ServoChain::next(std::int64_t now) noexcept {
     const std::uint8_t id = queue_[queue_next_++];
     ask({&id, 1}, false, now);
   }
+  look_at_torque(now);
 }
 
 }  // namespace rl

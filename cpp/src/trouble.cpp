@@ -44,8 +44,8 @@ Error calibration_error(const Trouble& t, const Place& place) {
                                           " counts beyond one turn; clear Phase bit 4"};
     default:
       return {ErrorCode::calibration, "calibration differs: " + who(place) + " on " + port + " holds " +
-                                          std::string(t.what) + " " + std::to_string(t.a) +
-                                          ", the file says " + std::to_string(t.b) +
+                                          t.what.string() + " " + std::to_string(t.a) + ", the file says " +
+                                          std::to_string(t.b) +
                                           "; write the file to the arm, or calibrate again"};
   }
 }
@@ -72,7 +72,7 @@ Error state_error(const Trouble& t, const Place& place) {
     case TroubleKind::still_energised:
       return {ErrorCode::io, "still energised: " + who(place) + " on " + port + "; cut its power"};
     default:
-      return {ErrorCode::io, who(place) + " on " + port + " does not keep " + std::string(t.what) + " " +
+      return {ErrorCode::io, who(place) + " on " + port + " does not keep " + t.what.string() + " " +
                                  std::to_string(t.b) + " (it says " + std::to_string(t.a) + ")"};
   }
 }

@@ -7,78 +7,9 @@
 #include <vector>
 
 #include "check.hpp"
-#include "emulator.hpp"
-#include "rl/loop_house.hpp"
+#include "sim_arm.hpp"
 
-namespace {
-
-constexpr std::int64_t kPeriod = 20'000'000;
-
-rl::ServoChain chain_of(const rl::emulator::Emulator& emulator, bool energise = true) {
-  rl::ChainConfig config;
-  config.port = emulator.port();
-  config.energise = energise;
-  for (const auto& joint : emulator.joints()) {
-    const bool gripper = joint.id == 6;
-    config.joints.push_back({std::string(joint.name), joint.id, 0, joint.homing_offset, joint.range_min,
-                             joint.range_max, gripper ? rl::UnitMode::range_0_100 : rl::UnitMode::degrees});
-  }
-  auto made = rl::ServoChain::make(std::move(config));
-  REQUIRE(made.ok());
-  return std::move(made.value());
-}
-
-rl::BusPart part_of(const rl::emulator::Emulator& emulator, bool energise = true) {
-  auto shared = std::make_shared<rl::SharedChain>(chain_of(emulator, energise));
-  REQUIRE(shared->chain.open().ok());
-  REQUIRE(shared->chain.configure().ok());
-  return {0, shared};
-}
-
-rl::HouseConfig house_config(rl::SourceKind source) {
-  rl::HouseConfig config;
-  config.duration_s = 0.6;
-  config.planner.source = source;
-  config.planner.safety.soft_start = 200'000'000;
-  config.planner.safety.heartbeat_timeout = 2'000'000'000;
-  config.planner.safety.has_rest_pose = false;
-  config.planner.safety.stop_policy = rl::StopPolicy::off;
-  for (int k = 0; k < 6; ++k) {
-    rl::PlannerAxis axis;
-    axis.limits = {k == 5 ? 0.0 : -110.0, k == 5 ? 100.0 : 110.0, 240, 4000, 100'000};
-    axis.soft_speed = 30;
-    axis.jump = 5;
-    config.planner.axes.push_back(axis);
-  }
-  return config;
-}
-
-constexpr std::int64_t kPatience = 30 * rl::kSecond;  // a shared host may stop a test for a while
-
-/// True as soon as `condition` holds; a host that stops this process for a moment makes it later, not false.
-template <typename Condition>
-bool eventually(const Condition& condition) {
-  const std::int64_t end = rl::now_ns() + kPatience;
-  while (!condition() && rl::now_ns() < end) rl::sleep_until_ns(rl::now_ns() + rl::kMillisecond);
-  return condition();
-}
-
-rl::State state_of(const rl::LoopHouse& house) {
-  rl::Look look;
-  house.journal().look.load(look);
-  return look.state;
-}
-
-/// Waits for the end as a session does: a HOLD that the host caused by stopping everything is resumed.
-bool run_out(rl::LoopHouse& house) {
-  const std::int64_t end = rl::now_ns() + kPatience;
-  while (!house.wait(0.05) && rl::now_ns() < end) {
-    if (state_of(house) == rl::State::hold) house.requests().resume();
-  }
-  return house.ended();
-}
-
-}  // namespace
+using namespace sim;
 
 TEST_CASE("a producer, an onlooker and the loop meet without tearing anything") {
   rl::emulator::Emulator emulator({});
@@ -88,7 +19,7 @@ TEST_CASE("a producer, an onlooker and the loop meet without tearing anything") 
   REQUIRE(house.start().ok());
   std::atomic<bool> done{false};
   rl::Look first;
-  house.journal().look.load(first);
+  first = house.look();
   std::thread producer([&] {
     while (!done) {
       std::vector<float> rows(30 * 6);
@@ -102,13 +33,12 @@ TEST_CASE("a producer, an onlooker and the loop meet without tearing anything") 
     std::uint64_t at = 0;
     while (!done) {
       rl::Look look;
-      house.journal().look.load(look);
+      look = house.look();
       rl::CycleRecord record;
       std::array<double, 6> a{};
       std::array<double, 6> b{};
       std::array<double, 6> c{};
-      for (; at < house.journal().records.head(); ++at)
-        static_cast<void>(house.journal().records.copy(at, record, a, b, c));
+      for (; at < house.records().head(); ++at) static_cast<void>(house.records().copy(at, record, a, b, c));
       static_cast<void>(house.journal().period_error.quantile(0.5));
       rl::sleep_until_ns(rl::now_ns() + rl::kMillisecond);
     }
@@ -301,4 +231,26 @@ TEST_CASE("another model is refused before anything is written to it") {
   CHECK(!written.ok());
   CHECK(written.error().code == rl::ErrorCode::wrong_model);
   CHECK(emulator.statistics().at("eeprom_writes") == before.at("eeprom_writes"));
+}
+
+TEST_CASE("after a stall that outlasts every length no late reply is taken for another register") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  REQUIRE(chain.configure().ok());
+  int answered = 0;
+  for (int stall = 0; stall < 4; ++stall) {
+    emulator.fault("stall", {{"ms", 400.0}});
+    const std::int64_t end = rl::now_ns() + (300 + 30 * stall) * rl::kMillisecond;
+    while (rl::now_ns() < end) static_cast<void>(chain.read_now(12 * rl::kMillisecond));
+    for (int id = 1; id <= 6; ++id) {
+      const auto model = chain.read_register(static_cast<std::uint8_t>(id), "Model_Number");
+      if (model.ok()) CHECK(model.value() == 777);
+      const auto torque = chain.read_register(static_cast<std::uint8_t>(id), "Torque_Enable");
+      if (torque.ok()) CHECK(torque.value() == 0);
+      answered += model.ok() && torque.ok() ? 1 : 0;
+    }
+    CHECK(eventually([&] { return chain.read_now(20 * rl::kMillisecond); }));
+  }
+  CHECK(answered >= 12);
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -42,7 +43,7 @@ struct FakeBus {
     forbidden = true;
     measured = goal;
   }
-  void write_torque(double /*part*/) noexcept {}
+  void write_torque(double /*part*/, std::uint64_t /*derated*/) noexcept {}
   void read_state(rl::Reading& reading, std::int64_t /*end*/) noexcept {
     if (script != nullptr) {
       forbidden = false;
@@ -102,20 +103,15 @@ rl::PlannerConfig config(rl::SourceKind source) {
 /// Everything around one run.
 struct Rig {
   explicit Rig(const rl::PlannerConfig& c)
-      : ring(8, blank()), planner(c, requests, ring, tally), bus(requests), period(c.period) {}
-  static rl::ChunkSlot blank() {
-    rl::ChunkSlot slot;
-    slot.values.resize(rl::kMostRows * kAxes);
-    return slot;
-  }
+      : planner(c, requests, *ring, tally), bus(requests), period(c.period) {}
   void push(std::int64_t observed, std::size_t rows, float value) {
-    auto* slot = ring.front_free();
+    auto* slot = ring->front_free();
     if (slot == nullptr) return;
     slot->observed = observed;
     slot->period = period;
     slot->rows = rows;
     std::fill_n(slot->values.begin(), rows * kAxes, value);
-    ring.publish();
+    ring->publish();
   }
   int run() {
     rl::ControlLoop loop(bus, planner, journal, period);
@@ -126,7 +122,7 @@ struct Rig {
     return code;
   }
   rl::Requests requests;
-  rl::SpscRing<rl::ChunkSlot> ring;
+  std::unique_ptr<rl::ChunkRing> ring = std::make_unique<rl::ChunkRing>();
   rl::Tally tally;
   rl::Planner planner;
   FakeBus bus;

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "check.hpp"
 #include "rl/journal.hpp"
@@ -45,7 +46,7 @@ TEST_CASE("a reader of the mailbox sees one value, whole") {
 }
 
 TEST_CASE("the ring hands over every slot once, in order") {
-  rl::SpscRing<std::uint64_t> ring(8, 0);
+  rl::SpscRing<std::uint64_t, 8> ring;
   constexpr std::uint64_t kMany = 20'000;
   std::thread producer([&] {
     for (std::uint64_t i = 0; i < kMany;) {
@@ -74,7 +75,9 @@ TEST_CASE("the ring hands over every slot once, in order") {
 }
 
 TEST_CASE("records are whole or gone, never mixed") {
-  rl::RecordRing ring(64, 3);
+  std::vector<rl::RecordRing::Word> words(rl::RecordRing::words_for(64, 3));
+  rl::RecordRing::Word count{0};
+  rl::RecordRing ring(64, 3, words.data(), count);
   std::atomic<bool> done{false};
   std::thread writer([&] {
     double v[3];

@@ -142,6 +142,7 @@ class Limits:
         soft_speed: NDArray[np.float64],
         jump: NDArray[np.float64],
         zero_on_starve: Sequence[bool],
+        deviation: NDArray[np.float64] | None = None,  # farther from its goals: an obstacle; 0: not watched
     ) -> None: ...
 
 def limit_track(
@@ -165,6 +166,8 @@ class LoopConfig:
     hold_to_rest_s: float  # 10.0
     soft_start_s: float  # 1.0; torque ramp and speed ramp
     realtime: bool  # ask for SCHED_FIFO and locked memory; report what was refused
+    black_boxes: str  # folder for the last cycles before a fault, of a guardian's loop; "": nowhere
+    house: str  # "thread": of this process | "guardian": a process of its own, with a second hand beside it
     def __init__(self) -> None: ...
 
 class LoopSnapshot:
@@ -194,7 +197,8 @@ class ControlLoop:
         leaders: Sequence[tuple[slice, ServoBus]] = (),
     ) -> None: ...
     def start(self) -> None:
-        """Reads the pose, starts the thread in DISARMED. CoreError when no pose can be read."""
+        """Reads the pose, starts the loop in DISARMED. CoreError when no pose can be read. A guardian opens the ports
+        anew: the handles given here are closed then, as they are after `close`."""
     def arm(self) -> None:
         """Checks (reliability 3.4, first part), then SOFT_START: the first goal on the wire is the measured pose."""
     def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
@@ -216,7 +220,8 @@ class ControlLoop:
     def report(self) -> dict[str, Any]:
         """target_hz, reached_hz, cycles, active_cycles, active_s, period_error_ms {p50,p99,p999,max}, wake_us {..},
         read_us {p50,p99,max}, misses, late_reads, missing {joint: n}, clamped, rejected {why: n}, starved,
-        states [(name, at_s, reason)], still_energised [str], realtime [str], exit_code."""
+        states [(name, at_s, reason)], still_energised [str], realtime [str], guardian and
+        second_hand (process ids, 0: none), exit_code."""
     def close(self) -> None:
         """Ends the loop by its stop policy (waits for the rest move), joins it, closes the buses. May be called twice.
 

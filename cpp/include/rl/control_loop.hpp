@@ -48,7 +48,7 @@ class ControlLoop {
       if (plan.write) {
         record.wrote = bus_.now();
         bus_.write_goal(plan.goal);
-        if (plan.torque >= 0) bus_.write_torque(plan.torque);
+        if (plan.torque >= 0) bus_.write_torque(plan.torque, plan.derated);
       }
       bus_.read_state(reading, deadline + budget);
       record.read = bus_.now();

@@ -1,12 +1,11 @@
 /// What the loop leaves behind: timing histograms, the ring of cycle records, the list of states.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <span>
 
 #include "rl/safety.hpp"
@@ -56,8 +55,15 @@ struct CycleRecord {
 /// reader would see that.
 class RecordRing {
  public:
-  /// `capacity` is a power of two.
-  RecordRing(std::size_t capacity, std::size_t axes);
+  using Word = std::atomic<std::uint64_t>;
+  static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
+
+  /// `capacity` is a power of two; `words` holds `words_for` zeros, `head` is 0 at first. Both outlive this.
+  RecordRing(std::size_t capacity, std::size_t axes, Word* words, Word& head) noexcept
+      : capacity_(capacity), stride_(kHead + 3 * axes), words_(words), head_(head) {}
+  [[nodiscard]] static constexpr std::size_t words_for(std::size_t capacity, std::size_t axes) noexcept {
+    return capacity * (kHead + 3 * axes);
+  }
 
   void push(const CycleRecord& record, std::span<const double> values, std::span<const double> goal,
             std::span<const double> requested) noexcept;
@@ -73,12 +79,8 @@ class RecordRing {
   static constexpr std::size_t kHead = 9;
   std::size_t capacity_;
   std::size_t stride_;
-  // Zeroed by the kernel page by page: an hour of records costs no memory before it is recorded.
-  struct Free {
-    void operator()(void* memory) const noexcept { std::free(memory); }
-  };
-  std::unique_ptr<std::atomic<std::uint64_t>[], Free> words_;
-  alignas(64) std::atomic<std::uint64_t> head_{0};
+  Word* words_;
+  Word& head_;
 };
 
 struct StateEvent {
@@ -93,17 +95,33 @@ class StateLog {
  public:
   void push(const StateEvent& event) noexcept {
     const std::size_t n = size_.load(std::memory_order_relaxed);
-    if (n == events_.size()) return;
+    if (n >= events_.size()) return;
     events_[n] = event;
     size_.store(n + 1, std::memory_order_release);
   }
   [[nodiscard]] std::span<const StateEvent> events() const noexcept {
-    return {events_.data(), size_.load(std::memory_order_acquire)};
+    return {events_.data(), std::min(size_.load(std::memory_order_acquire), events_.size())};
   }
 
  private:
   std::array<StateEvent, 1024> events_{};
   std::atomic<std::size_t> size_{0};
+};
+
+/// The loop's counters: written by the loop alone, read by anyone.
+struct JournalBoard {
+  std::atomic<std::uint64_t> records{0};  ///< head of the ring
+  StateLog states;
+  Histogram period_error;
+  Histogram wake;
+  Histogram read;
+  std::atomic<std::uint64_t> cycles{0};
+  std::atomic<std::uint64_t> active_cycles{0};
+  std::atomic<std::uint64_t> active_writes{0};
+  std::atomic<std::uint64_t> misses{0};
+  std::atomic<std::uint64_t> late_reads{0};
+  std::atomic<std::int64_t> first_active{0};
+  std::atomic<std::int64_t> last_active{0};
 };
 
 }  // namespace rl

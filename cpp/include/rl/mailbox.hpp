@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
-#include <vector>
 
 namespace rl {
 
@@ -66,18 +65,18 @@ class Seqlock {
 ///
 /// Invariant: `head_` is written by the producer alone, `tail_` by the consumer alone; both only grow. A slot
 /// is the producer's until `head_` passes it (release) and the consumer's until `tail_` does (release).
-/// Capacity is a power of two, so that the indices may wrap.
-template <typename Slot>
+/// The capacity is a power of two, so that the indices may wrap.
+template <typename Slot, std::size_t Capacity>
 class SpscRing {
- public:
-  /// `capacity` is a power of two; every slot is a copy of `blank`, with its memory.
-  SpscRing(std::size_t capacity, const Slot& blank) : slots_(capacity, blank), mask_(capacity - 1) {}
+  static_assert((Capacity & (Capacity - 1)) == 0);
+  static constexpr std::size_t kMask = Capacity - 1;
 
+ public:
   /// The slot to fill, or nullptr when the ring is full. Producer only.
   [[nodiscard]] Slot* front_free() noexcept {
     const std::size_t head = head_.load(std::memory_order_relaxed);
-    if (head - tail_.load(std::memory_order_acquire) == slots_.size()) return nullptr;
-    return &slots_[head & mask_];
+    if (head - tail_.load(std::memory_order_acquire) == Capacity) return nullptr;
+    return &slots_[head & kMask];
   }
   void publish() noexcept {
     head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
@@ -87,15 +86,14 @@ class SpscRing {
   [[nodiscard]] Slot* oldest() noexcept {
     const std::size_t tail = tail_.load(std::memory_order_relaxed);
     if (head_.load(std::memory_order_acquire) == tail) return nullptr;
-    return &slots_[tail & mask_];
+    return &slots_[tail & kMask];
   }
   void consume() noexcept {
     tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
 
  private:
-  std::vector<Slot> slots_;
-  std::size_t mask_;
+  std::array<Slot, Capacity> slots_{};
   alignas(64) std::atomic<std::size_t> head_{0};
   alignas(64) std::atomic<std::size_t> tail_{0};
 };

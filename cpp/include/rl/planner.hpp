@@ -6,12 +6,13 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "rl/action_queue.hpp"
+#include "rl/bounded_list.hpp"
 #include "rl/journal.hpp"
 #include "rl/limits.hpp"
 #include "rl/mailbox.hpp"
+#include "rl/obstacle.hpp"
 #include "rl/requests.hpp"
 #include "rl/safety.hpp"
 
@@ -24,7 +25,10 @@ struct Reading {
   AxisVector values{};
   std::array<std::int64_t, kMostAxes> captured{};
   std::array<std::uint8_t, kMostAxes> status{};
+  std::array<std::uint8_t, kMostAxes> temperature{};  ///< deg C; 0: not known
+  std::array<std::uint8_t, kMostAxes> voltage{};      ///< 0.1 V; 0: not known
   std::uint64_t missing = 0;
+  std::uint64_t rebooted = 0;  ///< bit k: found without the torque that it had
   bool hang_up = false;
 
   AxisVector leader{};
@@ -37,12 +41,13 @@ struct PlannerAxis {
   AxisLimits limits;
   double soft_speed = 0;
   double jump = 0;
+  double deviation = 0;         ///< farther from its goals than this is an obstacle; 0: not watched
   bool zero_on_starve = false;  ///< a velocity: nothing due means stand still
   double rest = 0;
 };
 
 struct PlannerConfig {
-  std::vector<PlannerAxis> axes;
+  BoundedList<PlannerAxis, kMostAxes> axes;
   std::uint64_t led = 0;  ///< bit k: axis k follows a leader (source leader)
   SourceKind source = SourceKind::chunks;
   QueueConfig queue;
@@ -55,13 +60,16 @@ struct PlannerConfig {
 /// they were.
 enum class Arming : std::uint8_t { refused, switched_on, taken_over };
 
-/// One chunk on its way from the producer to the loop. Its memory is fixed.
+/// One chunk on its way from the producer to the loop. Its memory is fixed; pages that no chunk reaches cost
+/// nothing.
 struct ChunkSlot {
   std::int64_t observed = 0;
   std::int64_t period = 0;
   std::size_t rows = 0;
-  std::vector<float> values;
+  std::array<float, kMostRows * kMostAxes> values{};
 };
+constexpr std::size_t kSlots = 8;  ///< chunks on their way
+using ChunkRing = SpscRing<ChunkSlot, kSlots>;
 
 /// Numbers that people read while the loop runs: written by the loop alone.
 struct Tally {
@@ -80,14 +88,15 @@ struct Plan {
   AxisVector goal{};
   AxisVector requested{};
   bool write = false;
-  double torque = -1;  ///< part of the configured torque limit to be written; negative: leave it
+  double torque = -1;         ///< part of the configured torque limit to be written; negative: leave it
+  std::uint64_t derated = 0;  ///< bit k: half of that for joint k
   Decision decision;
   std::size_t remaining = 0;
 };
 
 class Planner {
  public:
-  Planner(const PlannerConfig& config, Requests& requests, SpscRing<ChunkSlot>& chunks, Tally& tally);
+  Planner(const PlannerConfig& config, Requests& requests, ChunkRing& chunks, Tally& tally);
 
   /// The motors took torque at this pose: the goals begin here, at rest.
   /// `ramp`: the torque limit of some was lowered and is to be raised again.
@@ -107,6 +116,10 @@ class Planner {
  private:
   void forget_after_stop(State entered) noexcept;
   void ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept;
+  void derate(const Reading& reading, const Decision& decision) noexcept;
+  void pull_back(const Reading& reading, const Decision& decision) noexcept;
+  void look_at_supply(const Reading& reading, Events& events) noexcept;
+  void look_for_obstacles(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void take_chunks(std::int64_t due) noexcept;
   bool setpoint(const Reading& reading, std::int64_t due, AxisVector& out) noexcept;
   Events look(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
@@ -119,7 +132,7 @@ class Planner {
 
   PlannerConfig config_;
   Requests& requests_;
-  SpscRing<ChunkSlot>& chunks_;
+  ChunkRing& chunks_;
   Tally& tally_;
   ActionQueue queue_;
   SafetyMachine machine_;
@@ -144,6 +157,12 @@ class Planner {
   std::int64_t active_ = 0;
   int stop_writes_ = 0;  ///< of the e-stop, after rest
   std::int64_t torque_written_ = 0;
+  std::uint64_t derated_ = 0;
+  std::uint64_t derated_written_ = 0;
+  double nominal_voltage_ = 0;  ///< 0.1 V, the motors' median when they were armed; 0: not known
+  ObstacleWatch obstacles_;
+  std::uint64_t pulled_ = 0;  ///< bit k: in HOLD joint k goes to `pulled_to_`, away from the obstacle
+  AxisVector pulled_to_{};
   std::array<std::int64_t, 5> arrivals_{};  ///< of the last setpoints
   std::size_t arrival_ = 0;
   std::uint64_t illegal_seen_ = 0;

@@ -6,6 +6,7 @@
 /// pending nothing arms and nothing resumes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace rl {
@@ -28,6 +29,10 @@ enum class Reason : std::uint8_t {
   overrun,
   illegal_setpoints,
   motor_fault,
+  motor_hot,
+  motor_voltage,
+  motor_rebooted,
+  blocked,
   motor_mute,
   bus_lost,
   hang_up,
@@ -42,6 +47,7 @@ enum class Reason : std::uint8_t {
   resumed,
   reset,
   released,
+  guardian_died,
 };
 /// One line for people.
 [[nodiscard]] const char* to_string(Reason reason) noexcept;
@@ -61,6 +67,7 @@ struct SafetyConfig {
   std::int64_t rest_without_progress = 1'500'000'000;
   std::int64_t blocked_hold = 1'000'000'000;
   std::int64_t second_stop_within = 2'000'000'000;
+  std::int64_t blocked_within = 10'000'000'000;  ///< a third obstacle within this time is a fault
   StopPolicy stop_policy = StopPolicy::rest;
   bool has_rest_pose = true;
 };
@@ -85,6 +92,8 @@ struct Events {
   int overload_joint = -1;
   std::int64_t overload_for = 0;
   int fault_joint = -1;
+  Reason fault_reason = Reason::motor_fault;
+  int blocked_joint = -1;  ///< it does not follow its goals
   bool bus_lost = false;
   bool hang_up = false;
   bool overrun = false;
@@ -127,12 +136,13 @@ class SafetyMachine {
   bool step_hold(const Events& events, std::int64_t now) noexcept;
   void step_rest(const Events& events, std::int64_t now) noexcept;
   void step_forward(const Events& events, std::int64_t now) noexcept;
-  [[nodiscard]] Reason fault_cause(const Events& events, int& joint) const noexcept;
+  [[nodiscard]] Reason fault_cause(const Events& events, std::int64_t now, int& joint) const noexcept;
   [[nodiscard]] Reason hold_cause(const Events& events, int& joint) const noexcept;
   [[nodiscard]] bool moving() const noexcept {
     return state_ == State::soft_start || state_ == State::active || state_ == State::hold ||
            state_ == State::rest;
   }
+  [[nodiscard]] bool third_block(std::int64_t now) const noexcept;
   void enter(State state, Reason reason, int joint, std::int64_t now) noexcept;
   void end(int exit_code) noexcept {
     ended_ = true;
@@ -153,9 +163,10 @@ class SafetyMachine {
   bool resume_pending_ = false;
   std::int64_t resume_until_ = 0;
   std::int64_t last_stop_ = 0;
-  std::int64_t rest_clock_ = 0;  ///< when the stop was requested or REST entered; 0: neither
-  std::int64_t gave_up_ = 0;     ///< when REST was left as blocked; 0: it was not
-  std::int64_t dead_since_ = 0;  ///< heartbeat gone while in HOLD
+  std::int64_t rest_clock_ = 0;               ///< when the stop was requested or REST entered; 0: neither
+  std::int64_t gave_up_ = 0;                  ///< when REST was left as blocked; 0: it was not
+  std::int64_t dead_since_ = 0;               ///< heartbeat gone while in HOLD
+  std::array<std::int64_t, 2> blocked_at_{};  ///< the last two holds by an obstacle; 0: none
   StopPolicy policy_ = StopPolicy::rest;
   bool ended_ = false;
   int exit_code_ = 0;

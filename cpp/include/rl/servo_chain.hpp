@@ -27,7 +27,11 @@ struct JointState {
   double value = 0;
   std::int64_t captured = 0;
   std::uint8_t status = 0;
-  bool fresh = false;  ///< answered in the latest cycle
+  bool fresh = false;            ///< answered in the latest cycle
+  std::uint8_t load = 0;         ///< % of the full duty
+  std::uint8_t temperature = 0;  ///< deg C; 0: not known
+  std::uint8_t voltage = 0;      ///< 0.1 V; 0: not known
+  bool rebooted = false;         ///< it came back from silence without the torque that it had
 };
 
 struct ChainConfig {
@@ -110,8 +114,8 @@ class ServoChain {
   /// Goals in units, one a joint. `again` or `lost` when the line did not take them.
   IoStatus write_goals(std::span<const double> values) noexcept;
   /// Torque limit of every joint that was switched on here, as a part of its configured limit; the others
-  /// keep theirs.
-  IoStatus write_torque_limits(double part) noexcept;
+  /// keep theirs. Bit j of `derated`: half of it.
+  IoStatus write_torque_limits(double part, std::uint64_t derated = 0) noexcept;
   void begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept;
   [[nodiscard]] bool active() const noexcept { return active_; }
   [[nodiscard]] std::int64_t wait_until() const noexcept { return request_end_; }
@@ -131,7 +135,8 @@ class ServoChain {
  private:
   /// Lengths that a late reply of a missed request could still carry (there is no sequence number).
   struct Bars {
-    std::array<std::int64_t, kMostReplyBytes + 1> until{};
+    std::array<std::int64_t, kMostReplyBytes + 1> set{};  ///< when the request was given up, ns; 0: never
+    std::int64_t answered = 0;  ///< when the motor last answered a request in time, ns
   };
 
   explicit ServoChain(ChainConfig config, const Model* model);
@@ -141,7 +146,9 @@ class ServoChain {
   }
   [[nodiscard]] std::int64_t wire_time(std::size_t bytes) const noexcept;
   [[nodiscard]] std::size_t free_length(Bytes ids, std::size_t smallest, std::int64_t now) const noexcept;
+  [[nodiscard]] bool barred(std::size_t joint, std::size_t length, std::int64_t now) const noexcept;
   void bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept;
+  void overhear(std::int64_t now) noexcept;
 
   // set-up
   bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept;
@@ -171,6 +178,10 @@ class ServoChain {
   [[nodiscard]] bool nobody_answered() const noexcept;
   void settle(std::int64_t now) noexcept;
   void next(std::int64_t now) noexcept;
+  void look_at_torque(std::int64_t now) noexcept;
+  void take_state(const Reply& reply, std::int64_t now) noexcept;
+  void take_torque(const Reply& reply) noexcept;
+  [[nodiscard]] std::size_t block_bytes(std::int64_t now) noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
 
   ChainConfig config_;
@@ -196,6 +207,11 @@ class ServoChain {
   std::size_t queue_next_ = 0;
   std::size_t first_tries_ = 0;  ///< of the queue: asked for the first time in this cycle
   std::size_t silent_turn_ = 0;  ///< where this cycle begins among them
+  std::int64_t block_at_ = 0;    ///< when load, voltage and temperature were last asked for
+  std::uint64_t returned_ =
+      0;                    ///< bit j: joint j answered again after a silence; its torque is to be looked at
+  bool energised_ = false;  ///< by `energise`, until `release`
+  bool asks_torque_ = false;  ///< the request under way is for a torque register
 };
 
 }  // namespace rl

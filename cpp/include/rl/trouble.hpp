@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "rl/error.hpp"
+#include "rl/text.hpp"
 
 namespace rl {
 
@@ -35,7 +36,7 @@ struct Trouble {
   int joint = -1;
   int a = 0;
   int b = 0;
-  std::string_view what;  ///< a register's name; static storage
+  Text<28> what;  ///< a register's name
 
   [[nodiscard]] bool none() const noexcept { return kind == TroubleKind::none; }
 };

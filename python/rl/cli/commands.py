@@ -30,6 +30,8 @@ COMMANDS = (
     Command("replay", "Play a recorded episode on a robot", "rl.cli.replay:SPEC", "rl.cli.replay:run"),
     Command("cameras", "List cameras and save a picture of each", "rl.cli.cameras:SPEC", "rl.cli.cameras:run"),
     Command("info", "Say what a checkpoint, bundle, run or data set is", "rl.cli.info:SPEC", "rl.cli.info:run"),
+    Command("blackbox", "Show the last cycles before a fault", "rl.cli.blackbox:SPEC", "rl.cli.blackbox:run"),
+    Command("estop", "Stop every arm that runs on this machine", "rl.cli.estop:SPEC", "rl.cli.estop:run"),
     Command("doctor", "Check this machine and say what is missing", "rl.cli.doctor:SPEC", "rl.cli.doctor:run"),
     Command("demo", "The whole path on an emulated arm, without hardware", "rl.cli.demo:SPEC", "rl.cli.demo:run"),
 )

@@ -28,6 +28,15 @@ def jump(axis: Axis) -> float:
     return float(far) if far is not None else (axis.high - axis.low) / 20
 
 
+def deviation(axis: Axis) -> float:
+    """How far from its goals a joint may stay before something is taken to be in its way, axis units; 0: any distance.
+
+    A gripper closes on what it holds: its goal lies beyond the object, and its torque is limited instead. A velocity
+    has no place to be.
+    """
+    return 0.0 if axis.unit == "percent" or axis.starve == "zero" else 4 * jump(axis)
+
+
 def core_limits(axes: Sequence[Axis]) -> Any:
     """`rl._core.Limits` of these axes."""
     from rl import _core
@@ -44,6 +53,7 @@ def core_limits(axes: Sequence[Axis]) -> Any:
         soft_speed=column([soft_speed(a) for a in axes]),
         jump=column([jump(a) for a in axes]),
         zero_on_starve=[a.starve == "zero" for a in axes],
+        deviation=column([deviation(a) for a in axes]),
     )
 
 

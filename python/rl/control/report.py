@@ -55,7 +55,8 @@ def print_outcome(outcome: Outcome, extra: Rows | None = None) -> None:
             table.add_row(label, value)
         console.print(table)
         for note in report["realtime"]:
-            console.print(f"real time: {note}", soft_wrap=True)
+            if not note.startswith("black box"):  # the session tells of it when it closes
+                console.print(f"real time: {note}", soft_wrap=True)
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:

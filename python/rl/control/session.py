@@ -308,6 +308,9 @@ class Session:
         loop = [] if self.loop is None else [("loop", self.loop.close)]  # before the handles of its buses
         devices = [("source", self.source.close), ("cameras", self.cameras.close), ("robot", self.robot.close)]
         failures = attempt([("source", self.source.stop), *loop, *devices])
+        if self.loop is not None:
+            notes = [note for report in self.loop.reports().values() for note in report["realtime"]]
+            self.tell(*(f"{note}; see rl blackbox" for note in notes if note.startswith("black box")))
         if failures:
             raise failures[0]
 

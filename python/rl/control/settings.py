@@ -1,6 +1,9 @@
 """How a session runs, in one place: what the core's loop and the loop in Python are both told."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 STATES = ("DISARMED", "SOFT_START", "ACTIVE", "HOLD", "REST", "OFF", "FAULT", "ESTOP")  # their numbers in records
@@ -20,6 +23,7 @@ class Settings:
     heartbeat_timeout_s: float = 0.1
     soft_start_s: float = 1.0
     realtime: bool = True
+    house: Literal["guardian", "thread"] = "guardian"  # a process of its own, or a thread of this one (embedding)
 
     def core_config(self, source: str, rest_pose: Any) -> Any:
         """`rl._core.LoopConfig` for a source: "chunks", "setpoints", "leader"."""
@@ -29,6 +33,15 @@ class Settings:
         config.rate_hz, config.duration_s, config.source = self.rate, self.duration, source
         config.stop_policy, config.rest_pose = self.stop, rest_pose
         config.merge, config.coefficient, config.crossfade = self.merge, self.coefficient, self.crossfade
-        config.interpolation, config.realtime = self.interpolation, self.realtime
+        config.interpolation, config.realtime, config.house = self.interpolation, self.realtime, self.house
         config.heartbeat_timeout_s, config.soft_start_s = self.heartbeat_timeout_s, self.soft_start_s
+        config.black_boxes = str(black_box_folder()) if self.house == "guardian" else ""
         return config
+
+
+def black_box_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the last cycles before a fault are kept; made when it is not there. XDG base directories: state."""
+    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
+    folder = Path(base).expanduser() / "rl" / "blackbox"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,21 @@
+/// The last cycles before a fault, on disk.
+///
+/// A file is text up to an empty line (`rl black box 1`, then `name value` lines), then `records` rows of
+/// `words` little-endian 64-bit words each: cycle, deadline, woke, wrote, read, done, captured (ns), missing
+/// (bits), state, then measured, goal and requested of each axis as doubles.
+#pragma once
+
+#include <cstdint>
+
+#include "rl/shared_loop.hpp"
+
+namespace rl {
+
+constexpr std::size_t kBoxRecords = 1000;
+
+/// Writes a new file in `folder`, aside first, synced, then renamed. Allocates nothing. False when it could
+/// not; `path` is where it lies then.
+bool write_black_box(std::string_view folder, const SharedLoop& shared, const RecordRing& records,
+                     Text<1024>& path) noexcept;
+
+}  // namespace rl

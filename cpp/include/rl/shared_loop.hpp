@@ -1,0 +1,124 @@
+/// What the loop and everybody else share: words of fixed size without a pointer, so that the same block may
+/// lie in one process (a thread's house) or in memory of three (guardian, second hand, session).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+#include "rl/journal.hpp"
+#include "rl/mailbox.hpp"
+#include "rl/planner.hpp"
+#include "rl/requests.hpp"
+#include "rl/session_plan.hpp"
+#include "rl/shared_memory.hpp"
+#include "rl/text.hpp"
+#include "rl/trouble.hpp"
+
+namespace rl {
+
+constexpr std::size_t kRecords = 1U << 16U;
+constexpr std::size_t kNotes = 24;
+
+/// One consistent look. Fixed size, so that it can be copied word by word.
+struct Look {
+  State state = State::disarmed;
+  Reason reason = Reason::none;
+  int joint = -1;
+  std::int64_t cycle = 0;
+  std::int64_t active_cycles = 0;
+  std::int64_t captured = 0;  ///< newest reply
+  std::int64_t at = 0;
+  std::int64_t first_goal = 0;
+  std::uint64_t remaining = 0;
+  std::uint64_t missing = 0;
+  AxisVector values{};
+  AxisVector age{};
+  AxisVector goal{};
+  AxisVector requested{};
+  std::array<std::uint8_t, kMostAxes> status{};
+};
+
+/// Why an arm request was refused, for the one who asked. Written by the loop, then `answers` is raised.
+struct ArmAnswer {
+  bool armed = false;
+  bool wrong_state = false;
+  bool unguarded = false;
+  State state = State::disarmed;
+  std::size_t part = 0;
+  Trouble trouble;
+};
+
+/// What the buses of a loop say of themselves.
+struct BusBoard {
+  ArmAnswer answer;
+  std::atomic<std::uint32_t> answers{0};
+  std::atomic<std::int64_t> first_goal{0};  ///< when the first goal of the session left, ns; 0 before
+  std::atomic<std::uint64_t> energised{0};  ///< bit k: the motor of axis k has torque as far as is known
+};
+
+enum class Phase : std::uint32_t { made, running, refused, ended };
+
+struct Note {
+  Text<256> text;
+  std::atomic<bool> ready{false};
+};
+
+/// How the loop's house stands.
+struct HouseBoard {
+  std::atomic<Phase> phase{Phase::made};
+  std::atomic<int> exit_code{0};
+  std::atomic<std::uint32_t> notes{0};  ///< begun
+  std::array<Note, kNotes> note{};      ///< real-time permission, adapters, black boxes
+  Text<512> refusal;                    ///< why the house did not start
+  std::atomic<ErrorCode> refusal_code{ErrorCode::usage};
+
+  void add_note(std::string_view text) noexcept {
+    const std::uint32_t n = notes.fetch_add(1, std::memory_order_relaxed);  // guardian and second hand write
+    if (n >= kNotes) return;
+    note[n].text = text;
+    note[n].ready.store(true, std::memory_order_release);
+  }
+};
+
+/// Signs of life across processes, ns of the one clock; 0: never.
+struct Beats {
+  std::atomic<std::int64_t> loop{0};
+  std::atomic<std::int64_t> busy_until{0};  ///< arming and releasing talk to one motor after another
+  std::atomic<std::int64_t> second_hand{0};
+  std::atomic<int> guardian{0};      ///< its process id
+  std::atomic<bool> guarded{false};  ///< there is to be a second hand
+};
+
+struct SharedLoop {
+  SessionPlan plan;
+  Requests requests;
+  Tally tally;
+  ChunkRing chunks;
+  JournalBoard journal;
+  Seqlock<Look> look;
+  BusBoard bus;
+  HouseBoard house;
+  Beats beats;
+};
+
+/// A SharedLoop with its ring of records, in memory that a guardian can map too.
+class LoopMemory {
+ public:
+  /// io error when the system gives no memory.
+  static Result<LoopMemory> make(const SessionPlan& plan);
+  /// What another process of this very build has made. usage error when it is anything else.
+  static Result<LoopMemory> attach(int descriptor);
+
+  [[nodiscard]] SharedLoop& shared() const noexcept { return *shared_; }
+  [[nodiscard]] RecordRing::Word* records() const noexcept { return records_; }
+  [[nodiscard]] int descriptor() const noexcept { return memory_.descriptor(); }
+
+ private:
+  SharedMemory memory_;
+  SharedLoop* shared_ = nullptr;
+  RecordRing::Word* records_ = nullptr;
+};
+
+}  // namespace rl

@@ -1,0 +1,179 @@
+#include "rl/loop_worker.hpp"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+
+namespace rl {
+namespace {
+
+constexpr int kPriority = 80;
+
+/// Its pose, heard at least once of every joint.
+Result<> first_look(ServoChain& chain) {
+  if (auto opened = chain.open(); !opened.ok()) return opened;
+  bool heard = false;
+  for (int turn = 0; turn < 5 && !heard && !chain.lost(); ++turn) heard = chain.read_now(100 * kMillisecond);
+  if (chain.lost()) return chain.tell({TroubleKind::lost, 0, 0, 0, {}});
+  const std::span<const JointState> joints = chain.joints();
+  const auto silent =
+      std::find_if(joints.begin(), joints.end(), [](const JointState& j) { return j.captured == 0; });
+  if (silent == joints.end()) return Done{};
+  return chain.tell({TroubleKind::silent, static_cast<int>(silent - joints.begin()), 0, 0, {}});
+}
+
+}  // namespace
+
+LoopJournal::LoopJournal(SharedLoop& shared, RecordRing::Word* words)
+    : records(kRecords, shared.plan.house.planner.axes.size(), words, shared.journal.records),
+      board(shared.journal),
+      look(shared.look),
+      beats_(shared.beats),
+      first_goal_(shared.bus.first_goal),
+      axes_(shared.plan.house.planner.axes.size()),
+      period_(shared.plan.house.planner.period) {}
+
+void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexcept {
+  if (record.state != State::active || record.wrote == 0) {
+    last_wrote_ = 0;
+    return;
+  }
+  board.wake.add(record.woke - record.deadline);
+  board.read.add(record.read - record.wrote);
+  if (last_wrote_ != 0) board.period_error.add(std::abs(record.wrote - last_wrote_ - period_));
+  last_wrote_ = record.wrote;
+  if (skipped > 0) board.misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
+  if (record.missing != 0) count(board.late_reads);
+  count(board.active_writes);
+  if (board.first_active.load(std::memory_order_relaxed) == 0)
+    board.first_active.store(record.wrote, std::memory_order_relaxed);
+  board.last_active.store(record.wrote, std::memory_order_relaxed);
+}
+
+void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written,
+                          const Plan& plan, std::int64_t skipped) noexcept {
+  measure(record, skipped);
+  Look out;
+  for (std::size_t k = 0; k < axes_; ++k) {
+    record.captured = std::max(record.captured, reading.captured[k]);
+    out.age[k] =
+        reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
+  }
+  records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},
+               {plan.requested.data(), axes_});
+  if (record.state == State::active) count(board.active_cycles);
+
+  const Decision& decision = plan.decision;
+  if (!any_ || decision.entered || decision.state != last_state_) {
+    board.states.push({decision.state, decision.reason, decision.joint, record.done});
+    any_ = true;
+    last_state_ = decision.state;
+  }
+  out.state = decision.state;
+  out.reason = decision.reason;
+  out.joint = decision.joint;
+  out.cycle = record.cycle;
+  out.active_cycles = static_cast<std::int64_t>(board.active_cycles.load(std::memory_order_relaxed));
+  out.captured = record.captured;
+  out.at = record.done;
+  out.first_goal = first_goal_.load(std::memory_order_relaxed);
+  out.remaining = plan.remaining;
+  out.missing = record.missing;
+  out.values = reading.values;
+  out.goal = written;
+  out.requested = plan.requested;
+  out.status = reading.status;
+  look.store(out);
+  beats_.loop.store(record.done, std::memory_order_release);
+  count(board.cycles);  // last: who waits for the first cycle finds a look
+}
+
+LoopWorker::LoopWorker(const LoopMemory& memory, std::vector<BusPart> drives, std::vector<BusPart> leaders)
+    : shared_(memory.shared()),
+      bus_(std::move(drives), std::move(leaders), shared_),
+      planner_(shared_.plan.house.planner, shared_.requests, shared_.chunks, shared_.tally),
+      journal_(shared_, memory.records()) {}
+
+Result<> LoopWorker::look() {
+  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
+    for (const BusPart& part : *parts) {
+      const std::lock_guard lock(part.bus->mutex);
+      if (auto seen = first_look(part.bus->chain); !seen.ok()) return seen;
+    }
+  }
+  for (const BusPart& part : bus_.leaders()) {  // a leader is moved by hand: never under torque
+    const std::uint64_t held = part.bus->chain.relax();
+    if (held != 0)
+      return part.bus->chain.tell({TroubleKind::still_energised, __builtin_ctzll(held), 0, 0, {}});
+  }
+  return Done{};
+}
+
+void LoopWorker::ask_for_realtime() noexcept {
+  bool granted = false;
+  if (shared_.plan.house.realtime) {
+    sched_param parameters{};
+    parameters.sched_priority = kPriority;
+    granted = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) == 0;
+    shared_.house.add_note(granted ? "real-time priority: SCHED_FIFO 80"
+                                   : "no real-time priority; allow it with `@realtime - rtprio 95` in "
+                                     "/etc/security/limits.d and a new login");
+    if (granted) journal_.records.touch();  // 15 MB for six axes, else taken page by page
+  } else {
+    shared_.house.add_note("real-time priority: not asked for");
+  }
+  if (!granted) ::prctl(PR_SET_TIMERSLACK, 1UL);
+  bus_.spin(granted);
+  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
+    for (const BusPart& part : *parts) {
+      const ServoChain& chain = part.bus->chain;
+      if (!chain.latency_note().empty())
+        shared_.house.add_note(chain.config().port + ": " + chain.latency_note());
+    }
+  }
+}
+
+void LoopWorker::run() noexcept {
+  ::pthread_setname_np(::pthread_self(), "rl-loop");
+  ask_for_realtime();
+  ControlLoop loop(bus_, planner_, journal_, shared_.plan.house.planner.period);
+  const int code = loop.run();
+  end_house(shared_, code != 0 || shared_.bus.energised.load(std::memory_order_relaxed) != 0 ? 1 : 0);
+}
+
+Result<Parts> parts_of(const SessionPlan& plan) {
+  Parts out;
+  for (const ChainPlan& chain : plan.chains) {
+    auto made = ServoChain::make(chain.config());
+    if (!made.ok()) return made.error();
+    (chain.leader ? out.leaders : out.drives)
+        .push_back({chain.begin, std::make_shared<SharedChain>(std::move(made.value()))});
+  }
+  return out;
+}
+
+void end_house(SharedLoop& shared, int exit_code) noexcept {
+  shared.house.exit_code.store(exit_code, std::memory_order_relaxed);
+  shared.house.phase.store(Phase::ended, std::memory_order_release);
+  ::syscall(SYS_futex, &shared.house.phase, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void wait_phase(const SharedLoop& shared, Phase phase, std::int64_t deadline) noexcept {
+  static_assert(sizeof(std::atomic<Phase>) == 4);
+  while (shared.house.phase.load(std::memory_order_acquire) == phase) {
+    const std::int64_t left = deadline - now_ns();
+    if (left <= 0) return;
+    const timespec timeout{static_cast<time_t>(left / kSecond), static_cast<long>(left % kSecond)};
+    ::syscall(SYS_futex, &shared.house.phase, FUTEX_WAIT, static_cast<std::uint32_t>(phase), &timeout,
+              nullptr, 0);
+  }
+}
+
+}  // namespace rl

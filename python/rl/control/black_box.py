@@ -1,0 +1,96 @@
+"""The file that a guardian leaves after a fault: its last cycles, as text and 64-bit words.
+
+Written by cpp/src/black_box.cpp, which documents the layout. A file from elsewhere is hostile until it is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl.api.errors import InputError
+from rl.control.settings import STATES
+
+FIRST = "rl black box 1"
+HEAD = ("cycle", "deadline", "woke", "wrote", "read", "done", "captured", "missing", "state")
+LARGEST_HEADER = 64 << 10  # bytes
+MOST_AXES, MOST_RECORDS = 64, 1 << 20
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of state."""
+
+    at: int  # monotonic ns
+    state: str
+    joint: int  # -1: none
+    reason: str
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """N cycles of A axes, oldest first. Times are monotonic ns."""
+
+    rate: float  # Hz
+    axes: tuple[str, ...]
+    events: tuple[Event, ...]
+    head: dict[str, NDArray[np.int64]]  # each (N,), names as in `HEAD`
+    measured: NDArray[np.float64]  # (N, A), robot units
+    goal: NDArray[np.float64]  # (N, A)
+    requested: NDArray[np.float64]  # (N, A), before the limits
+
+    @property
+    def states(self) -> list[str]:
+        """The state of each cycle."""
+        return [STATES[i] if 0 <= i < len(STATES) else "?" for i in self.head["state"].tolist()]
+
+
+def read(path: Path) -> BlackBox:
+    """Errors: InputError naming the file when it is missing, no black box, cut short, or contradicts itself."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(LARGEST_HEADER)
+            end = start.find(b"\n\n")
+            if end < 0 or not start.startswith(FIRST.encode() + b"\n"):
+                raise InputError("is no black box", where=str(path))
+            header = _header(start[:end].decode("utf-8", "replace"), path)
+            width = len(HEAD) + 3 * len(header["axis"])
+            size = header["records"] * width * 8
+            if path.stat().st_size != end + 2 + size:
+                raise InputError(f"is cut short, or longer than its {header['records']} records", where=str(path))
+            file.seek(end + 2)
+            words = np.frombuffer(file.read(size), "<i8").reshape(header["records"], width)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    n = len(header["axis"])
+    values = words[:, len(HEAD) :].view("<f8")
+    parts = (values[:, i * n : (i + 1) * n] for i in range(3))
+    head = {name: words[:, i] for i, name in enumerate(HEAD)}
+    return BlackBox(header["rate"], tuple(header["axis"]), tuple(header["event"]), head, *parts)
+
+
+def _header(text: str, path: Path) -> dict:
+    found: dict = {"axis": [], "event": []}
+    try:
+        for line in text.splitlines()[1:]:
+            name, _, value = line.partition(" ")
+            if name == "axis":
+                found["axis"].append(value)
+            elif name == "event":
+                at, state, joint, reason = (value + " ").split(" ", 3)
+                found["event"].append(Event(int(at), state, int(joint), reason.strip()))
+            elif name == "rate":
+                found["rate"] = float(value)
+            else:
+                found[name] = int(value)
+        axes, records, words = found["axes"], found["records"], found["words"]
+        rate = found["rate"]
+    except (KeyError, ValueError):
+        raise InputError("its header is damaged", where=str(path)) from None
+    fits = axes == len(found["axis"]) and 0 < axes <= MOST_AXES and words == len(HEAD) + 3 * axes
+    if not (fits and 0 <= records <= MOST_RECORDS and 0 < rate < 1e5):
+        raise InputError("its header contradicts itself", where=str(path))
+    return found

@@ -1,0 +1,213 @@
+"""Sessions whose loop is a process of its own: what kills, stops and emergency stops leave of an arm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rl import _core
+from rl.api import InputError, RlError
+from rl.cli import blackbox, estop
+from rl.control import black_box
+
+PATIENCE_S = 30.0
+
+CHILD = """
+import json, sys, time
+import numpy as np
+from rl import _core
+
+given = json.loads(sys.argv[1])
+joints = [_core.JointCalibration(*j) for j in given["joints"]]
+n = len(joints)
+column = lambda v: np.full(n, float(v))
+most = (column(-110), column(110), column(240), column(4000), column(1e5), column(30), column(5))
+limits = _core.Limits(*most, [False] * n)
+config = _core.LoopConfig()
+config.source, config.house, config.soft_start_s = "setpoints", "guardian", 0.3
+config.rest_pose, config.hold_to_rest_s = np.array(given["rest"]), given["hold_to_rest_s"]
+bus = _core.ServoBus(given["port"], "sts3215", joints)
+bus.open()
+bus.configure()
+loop = _core.ControlLoop([(slice(0, n), bus)], limits, config)
+loop.start()
+loop.arm()
+pose = loop.snapshot().values
+began = time.monotonic()
+while True:
+    wanted = pose + np.array([15 * np.sin(3 * (time.monotonic() - began)), 0, 0, 0, 0, 0])
+    loop.push_setpoint(wanted, _core.monotonic_ns())
+    if loop.snapshot().state == "HOLD":
+        loop.resume()
+    state = loop.snapshot().state
+    print(state, loop.report()["guardian"], loop.report()["second_hand"], flush=True)
+    time.sleep(0.02)
+"""
+
+
+def eventually(condition) -> bool:
+    until = time.monotonic() + PATIENCE_S
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def torque(arm) -> list[int]:
+    return [arm.registers(i)[40] for i in range(1, 7)]
+
+
+@pytest.fixture
+def arm():
+    emulator = _core.Emulator("so101-follower")
+    yield emulator
+    emulator.close()
+
+
+@pytest.fixture
+def source(arm):
+    """A process that moves `arm` through a guardian; (process, guardian, second hand) once it is in motion."""
+    joints = [
+        (j.name, j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max, j.mode) for j in arm.calibration()
+    ]
+    given = {"port": arm.port, "joints": joints, "rest": arm.rest_pose("degrees").tolist(), "hold_to_rest_s": 1.0}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(given)], stdout=subprocess.PIPE, text=True)
+    words = [""]
+    while words[0] != "ACTIVE":
+        words = child.stdout.readline().split()
+        assert words, "the source ended"
+    yield child, int(words[1]), int(words[2])
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    for left in (int(words[1]), int(words[2])):
+        if alive(left):
+            os.kill(left, signal.SIGKILL)
+
+
+def test_the_guardian_outlives_a_killed_session_and_lays_the_arm_down(arm, source):
+    child, guardian, second = source
+    child.kill()
+    child.wait()
+    killed = _core.monotonic_ns()
+    assert alive(guardian)
+    assert torque(arm) == [1] * 6
+    assert eventually(lambda: torque(arm) == [0] * 6)  # HOLD, after a second of silence REST, then OFF
+    assert eventually(lambda: not alive(guardian) and not alive(second))
+    times = np.array(arm.goal_times())
+    assert times.max() > killed + 500_000_000  # it went on writing while it held and rested
+
+
+def test_a_stopped_session_is_held_and_moves_nothing_when_it_wakes_without_being_resumed(arm, source):
+    child, guardian, _ = source
+    os.kill(child.pid, signal.SIGSTOP)
+    time.sleep(0.6)  # of silence: HOLD after 0.1 s, braked soon after
+    held = np.array(arm.goals())[-5:]
+    assert (held == held[0]).all()
+    assert alive(guardian)
+    assert torque(arm) == [1] * 6
+
+
+def test_a_datagram_stops_the_arm_and_leaves_a_black_box(arm, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    from rl.control.session import Session
+    from rl.control.settings import Settings
+    from rl.control.sources import LeaderSource
+    from rl.plugins.so101.config import LeaderConfig, So101Config
+    from rl.plugins.so101.leader import So101Leader
+    from rl.plugins.so101.robot import So101
+
+    robot, leader = So101(So101Config(port="sim")), So101Leader(LeaderConfig(port="sim", wave=True))
+    stopped = []
+
+    class Stop:
+        """A sink that sends the emergency stop once the arm moves."""
+
+        def begin(self, session):
+            assert not stopped
+
+        def poll(self, session):
+            if session.loop.snapshot().state == "ACTIVE" and not stopped:
+                second = session.loop.members[0].loop.report()["second_hand"]
+                name = f"{estop.PREFIX}{second}"
+                assert name in estop.listeners(Path("/proc/net/unix").read_text())
+                stopped.append(estop.send(name))
+
+        def end(self, session):
+            assert stopped
+
+    settings = Settings(duration=20)
+    with Session(robot, LeaderSource(leader), sinks=[Stop()], settings=settings, say=print) as session:
+        with pytest.raises(RlError, match="emergency stop"):
+            session.run()
+        assert stopped == [True]
+        assert torque(robot.emulator) == [1] * 6  # it holds
+    assert f"black box: {blackbox.newest()}" in capsys.readouterr().out
+    box = black_box.read(blackbox.newest())
+    assert box.axes[0] == "shoulder_pan"
+    assert box.events[-1].state == "ESTOP"
+    assert box.states[0] in ("DISARMED", "SOFT_START", "ACTIVE")
+    assert np.isfinite(box.goal).all()
+    blackbox.show(blackbox.newest(), box, 5)
+    assert "emergency stop" in capsys.readouterr().out
+    blackbox.plot(box, tmp_path / "curves.html")
+    assert "<svg" in (tmp_path / "curves.html").read_text()
+
+
+def box_bytes(axes: int = 1, records: int = 2) -> bytes:
+    head = f"rl black box 1\nrate 50\naxes {axes}\n" + "axis j\n" * axes
+    head += f"event 5 FAULT 0 a motor is too hot\nwords {9 + 3 * axes}\nrecords {records}\n\n"
+    return head.encode() + np.zeros((records, 9 + 3 * axes), "<i8").tobytes()
+
+
+def test_a_black_box_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "a.blackbox").write_bytes(box_bytes(2, 3))
+    box = black_box.read(tmp_path / "a.blackbox")
+    assert box.goal.shape == (3, 2)
+    assert box.events[0].reason == "a motor is too hot"
+    assert box.states == ["DISARMED"] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no black box"),
+        (b"PK\x03\x04" * 50, "no black box"),
+        (box_bytes()[:-8], "cut short"),
+        (box_bytes() + b"x", "cut short"),
+        (box_bytes().replace(b"records 2", b"records 99999999999"), "contradicts|cut short"),
+        (box_bytes().replace(b"axes 1", b"axes 9"), "contradicts"),
+        (box_bytes().replace(b"rate 50", b"rate x"), "damaged"),
+        (box_bytes().replace(b"event 5 FAULT 0", b"event FAULT"), "damaged"),
+    ],
+)
+def test_a_damaged_black_box_is_refused_with_its_name(content, said, tmp_path):
+    (tmp_path / "b.blackbox").write_bytes(content)
+    with pytest.raises(InputError, match=said) as caught:
+        black_box.read(tmp_path / "b.blackbox")
+    assert "b.blackbox" in str(caught.value)
+
+
+def test_without_a_black_box_it_is_said_where_they_lie(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="there is none"):
+        blackbox.newest()
+
+
+def test_the_table_of_sockets_gives_the_guardians_alone():
+    table = "Num RefCount\n0: 02 @rl-estop-12\n0: 02 /run/x\n0: 02 @rl-estop-evil\n0: 02 @rl-estop-7\n"
+    assert estop.listeners(table) == ["@rl-estop-12", "@rl-estop-7"]
+    assert not estop.send("@rl-estop-0")
