@@ -107,6 +107,7 @@ void register_kinematics(py::module_& m) {
   py::class_<rl::Jog>(m, "Jog", "A pose that a person pushes along; robot units.")
       .def(py::init(&make_jog), py::arg("low"), py::arg("high"), py::arg("leash"), py::arg("arm") = "")
       .def_property_readonly("placed", &rl::Jog::placed)
+      .def("forget", &rl::Jog::forget)
       .def(
           "place",
           [](rl::Jog& self, const Numbers& pose) { self.place(of_length(pose, self.size(), "pose")); },

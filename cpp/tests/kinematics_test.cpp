@@ -214,6 +214,11 @@ TEST_CASE("a jog wishes nothing before it has seen the arm") {
   CHECK(!jog.placed());
   jog.see(std::vector<double>{1, 2, 3, 4, 5, 6});
   CHECK(jog.placed() && jog.target()[2] == 3);
+  jog.move_joints(std::vector<double>(6, 50), 0.02);
+  jog.forget();
+  CHECK(!jog.placed());
+  jog.see(std::vector<double>{1, 2, 3, 4, 5, 6});
+  CHECK(jog.target()[2] == 3);
 }
 
 TEST_CASE("a jog stays within limits and leash, and from beyond them only comes back") {

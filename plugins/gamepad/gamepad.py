@@ -86,6 +86,10 @@ class Gamepad:
             raise InputError("the robot's state is not laid out as its action", where="gamepad")
         self._jog.see(snapshot.values)
 
+    def forget(self) -> None:
+        """What was wished while the arm did not follow counts no more."""
+        self._jog.forget()
+
     def close(self) -> None:
         """May be called twice."""
         if self._jog is not None:

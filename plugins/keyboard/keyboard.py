@@ -108,6 +108,10 @@ class Keyboard:
             raise InputError("the robot's state is not laid out as its action", where="keyboard")
         self._jog.see(snapshot.values)
 
+    def forget(self) -> None:
+        """What was wished while the arm did not follow counts no more."""
+        self._jog.forget()
+
     def close(self) -> None:
         """The terminal is as it was before; may be called twice."""
         self._over.set()

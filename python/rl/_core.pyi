@@ -255,7 +255,10 @@ class Jog:
         """(A,) each. arm: the chain that its first axes are ("so101"); '': joint by joint only."""
     placed: bool
     def place(self, pose: NDArray[np.float64]) -> None: ...
-    def see(self, measured: NDArray[np.float64]) -> None: ...
+    def see(self, measured: NDArray[np.float64]) -> None:
+        """Where the leash is held; also places what was not placed yet."""
+    def forget(self) -> None:
+        """The arm was held or stopped: the wish begins anew where it is seen next."""
     def move_joints(self, speeds: NDArray[np.float64], dt: float) -> None:
         """speeds (A,), units/s, for dt s (at most 0.1)."""
     def move_tool(self, speed: NDArray[np.float64], others: NDArray[np.float64], dt: float) -> bool:

@@ -37,6 +37,8 @@ class Jog {
   [[nodiscard]] bool placed() const noexcept { return placed_; }
   /// The wish is this pose, at rest. Ignored when a value is not finite.
   void place(std::span<const double> pose) noexcept;
+  /// The arm was held or stopped: what was wished before counts no more. The next pose seen is the wish then.
+  void forget() noexcept { placed_ = false; }
   /// The measured pose, from which the leash is counted; it also places what was not placed yet.
   void see(std::span<const double> measured) noexcept;
   /// Goes on for `dt` s (at most 0.1) with these speeds, units/s, inside limits and leash.

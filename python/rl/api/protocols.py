@@ -318,6 +318,10 @@ class Attaches(Protocol):
         """Once, connected, before the first `read`. `estop` brakes and latches at once: nothing moves after it in
         this session. Any thread may call it, at any time, as often as it likes."""
 
+    def forget(self) -> None:
+        """The arm does not follow now (not started, held, stopped): what was wished counts no more, and the next
+        `follow` says where wishes begin. Called again and again while that lasts."""
+
 
 @dataclass(frozen=True)
 class Frame:

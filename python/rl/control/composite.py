@@ -159,6 +159,11 @@ class CompositeTeleoperator(Joined):
             if isinstance(part, Attaches):
                 part.attach(axes[span], estop)
 
+    def forget(self) -> None:
+        for part in self.parts.values():
+            if isinstance(part, Attaches):
+                part.forget()
+
     def follow(self, snapshot: Snapshot) -> None:
         """Each part sees its own elements; all of them where the state is not laid out as the action is."""
         fits = len(snapshot.values) == self.action.shape[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from rl.api.errors import RlError
+from rl.api.errors import InputError, RlError
 from rl.api.protocols import Calibrated
 from rl.control.cameras import Cameras
 from rl.control.loops import JointLoop, shares, translated
@@ -189,7 +189,11 @@ class Session:
             with named(sink):
                 sink.begin(self)
         if not self._interrupts:
-            self.loop.arm()
+            try:
+                self.loop.arm()
+            except InputError:
+                if self.loop.snapshot().state != "ESTOP":  # somebody was faster: `_watch` says it
+                    raise
 
     def _watch(self) -> None:
         """Until the loop has ended. A failure here asks for the stop policy and waits in `_finish`."""

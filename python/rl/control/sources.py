@@ -24,6 +24,7 @@ from rl.control.loops import translated
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
 TOO_OLD = 5  # chunks in a row that the core refused as too old
 BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
+FOLLOWED = ("SOFT_START", "ACTIVE")  # states in which the arm goes where it is led
 READ_HZ = 50.0  # a teleoperator is read at least so often: at 10 Hz its signs of life would come too late
 Chunk = NDArray[np.float32]
 
@@ -159,7 +160,10 @@ class LeaderSource:
     def _read(self, loop: Any) -> None:
         due, period = time.monotonic(), 1 / max(self.rate, READ_HZ)
         while not self._threads.over.is_set():
-            self.teleoperator.follow(loop.snapshot().as_snapshot())  # first: who jogs begins at the arm's own pose
+            look = loop.snapshot()
+            if look.state not in FOLLOWED and isinstance(self.teleoperator, Attaches):
+                self.teleoperator.forget()
+            self.teleoperator.follow(look.as_snapshot())  # first: who jogs begins at the arm's own pose
             intent = self.teleoperator.read()
             self.events |= intent.events
             if "e-stop" in intent.events:
