@@ -20,7 +20,8 @@ class GamepadConfig:
     """A gamepad of the usual layout: two sticks, two triggers, a cross."""
 
     mode: Annotated[
-        Literal["joints", "tool"], doc("what the sticks move: joints, or the tool in the arm's base frame; y changes it")
+        Literal["joints", "tool"],
+        doc("what the sticks move: joints, or the tool in the base frame; y changes it"),
     ] = "tool"
     port: Annotated[str, doc("which gamepad: its number, 0 is the first; sim: one that nobody touches")] = "0"
     speed: Annotated[float, doc("of a joint, stick at its end", unit="deg/s", gt=0, le=180)] = 60.0

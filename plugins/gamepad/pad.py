@@ -1,4 +1,4 @@
-"""What a gamepad says, whoever reads it; and the reader over SDL (pygame's game controller, which knows most models)."""
+"""What a gamepad says, whoever reads it; and the reader over SDL (pygame), which knows most models."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ class SdlPad:
                 strict=True,
             )
         }
-        names = {"a": "A", "b": "B", "x": "X", "y": "Y", "start": "START", "left_shoulder": "LEFTSHOULDER"}
-        names |= {way: f"DPAD_{way.upper()}" for way in ("up", "down", "left", "right")}
-        self._buttons = {name: getattr(pygame, f"CONTROLLER_BUTTON_{sdl}") for name, sdl in names.items()}
+        buttons = {"a": "A", "b": "B", "x": "X", "y": "Y", "start": "START", "left_shoulder": "LEFTSHOULDER"}
+        buttons |= {way: f"DPAD_{way.upper()}" for way in ("up", "down", "left", "right")}
+        self._buttons = {name: getattr(pygame, f"CONTROLLER_BUTTON_{sdl}") for name, sdl in buttons.items()}
 
     def poll(self) -> Touch | None:
         self._pump()

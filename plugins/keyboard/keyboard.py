@@ -7,16 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rl.api import Feature, InputError, RlError
 from rl.api.protocols import Axis, Intent, Snapshot
 from rl.plugins.keyboard.config import KeyboardConfig
 from rl.plugins.keyboard.keys import Decoder, Held, speeds
 from rl.plugins.keyboard.terminal import Terminal
-
-if TYPE_CHECKING:
-    from rl.api.protocols import Array
 
 UPPER, LOWER = "qwertyuiop", "asdfghjkl;"  # above each other on the board: the upper one raises the joint
 TOOL = {  # key -> (x y z pitch roll, gripper; which way); base frame: x forward, y left, z up; pitch down
@@ -58,7 +55,8 @@ class Keyboard:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the keys do."""
-        pairs = ", ".join(f"{u} {d} {n.removesuffix('.pos')}" for u, d, n in zip(UPPER, LOWER, self.config.joints))
+        joints = [name.removesuffix(".pos") for name in self.config.joints]
+        pairs = ", ".join(f"{UPPER[at]} {LOWER[at]} {joint}" for at, joint in enumerate(joints))
         which = HOW_TOOL if self.mode == "tool" else f"{pairs}; or a digit and the arrows"
         return (f"keyboard, {self.mode}: {which}", f"keyboard: {HOW}")
 
@@ -182,7 +180,7 @@ class Keyboard:
         others[-1] = wanted[5]
         self._jog.move_tool(np.array(wanted[:5]) * scale, self._scaled(others), seconds)
 
-    def _scaled(self, wanted: Sequence[float] | Array) -> Any:
+    def _scaled(self, wanted: Any) -> Any:
         import numpy as np
 
         each = [self.config.gripper_speed if gripper else self.config.speed for gripper in self.grippers]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rl.api import Feature, InputError, RlError
 from rl.api.protocols import Intent, Snapshot
 from rl.plugins.scripted.config import ScriptedConfig
-
-if TYPE_CHECKING:
-    from rl.api.protocols import Array
 
 NEAR = 5.0  # units from the first pose at which the motion begins
 PATIENCE_S = 15.0  # longest wait for it: an arm whose limits do not reach the first pose begins where it can
@@ -52,18 +49,18 @@ class Scripted:
         if not self._began and self._arrived(now):
             self._began = now
         seconds = (now - self._began) * self.config.speed if self._began else 0.0
-        over = self._length() is not None and seconds >= self._length() * self.config.repeat > 0
+        over = self._poses is not None and bool(self._began) and seconds >= self._end()
         events = frozenset({"stop"}) if over else frozenset()
         return Intent(np.asarray(self.pose(seconds), np.float32), time.monotonic_ns(), events)
 
-    def pose(self, seconds: float) -> Array:
-        """(A,) at a time of the motion."""
+    def pose(self, seconds: float) -> Any:
+        """(A,) float64 at a time of the motion."""
         import numpy as np
 
         if self._poses is not None:
             times, poses = self._poses
-            length = times[-1]
-            again = self.config.repeat != 1 and length > 0 and (seconds < length * self.config.repeat or not self.config.repeat)
+            length = float(times[-1])
+            again = length > 0 and length <= seconds < self._end()  # at the very end it stays
             at = math.fmod(seconds, length) if again else seconds
             return np.array([np.interp(at, times, column) for column in poses.T])
         if self.config.motion == "still":
@@ -82,7 +79,7 @@ class Scripted:
         self._connected, self._began, self._waits = False, 0.0, 0.0
         self._seen = self._found = None
 
-    def _wave(self, seconds: float) -> Array:
+    def _wave(self, seconds: float) -> Any:
         import numpy as np
 
         joints, pose = 0, []
@@ -93,8 +90,10 @@ class Scripted:
             joints += not gripper
         return np.array(pose)
 
-    def _length(self) -> float | None:
-        return None if self._poses is None else float(self._poses[0][-1])
+    def _end(self) -> float:
+        """When the file has been played as often as was asked for, s."""
+        assert self._poses is not None
+        return float(self._poses[0][-1]) * (self.config.repeat or math.inf)
 
     def _arrived(self, now: float) -> bool:
         """Whether the arm stands at the first pose, or has had its time to get there."""

@@ -78,6 +78,7 @@ class Session:
         self.sinks, self.settings, self.say = list(sinks), settings or Settings(), say
         self.loop: JointLoop | None = None
         self.stopping = False
+        self.outcome: Outcome | None = None  # known once the robot has stopped, also when `run` raises then
         self._interrupts = 0
         self._signals: dict[int, float] = {}  # number -> when it came last
         self._connected = self._joined = self._started = False
@@ -169,7 +170,7 @@ class Session:
         failures = [error for error in failures if not isinstance(error, KeyboardInterrupt)]
         if failures and not self._started:  # nothing moved: there is nothing to say of it
             raise failures[0]
-        outcome = self._outcome()
+        outcome = self.outcome = self._outcome()
         if failures:
             raise failures[0]
         return outcome

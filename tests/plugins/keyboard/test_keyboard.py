@@ -229,7 +229,12 @@ def test_wheels_are_refused(typist):
 
 @pytest.mark.parametrize(
     "options",
-    [{"joints": ()}, {"joints": ("a", "a")}, {"mode": "tool", "units": "range_m100_100"}, {"joints": tuple("abcdefghijk")}],
+    [
+        {"joints": ()},
+        {"joints": ("a", "a")},
+        {"mode": "tool", "units": "range_m100_100"},
+        {"joints": tuple("abcdefghijk")},
+    ],
 )
 def test_options_that_do_not_fit_are_refused(options):
     with pytest.raises(InputError):
