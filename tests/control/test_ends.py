@@ -338,7 +338,8 @@ def test_an_episode_of_another_calibration_is_not_replayed_on_hardware(monkeypat
     wanted = Wanted({}, {"action": robot.action}, "vendor", "aaaa")
     monkeypatch.setattr(replay, "_episode", lambda config: (wanted, np.zeros((3, 2), np.float32), 25.0))
     monkeypatch.setattr("rl.control.composite.build_robot", lambda selected: robot)
-    config = SimpleNamespace(robot=None, rate=50, stop="rest", realtime=False, trace=None, units=None, speed=1.0)
+    options = {"rate": 50, "stop": "rest", "realtime": False, "trace": None, "units": None, "speed": 1.0, "json": False}
+    config = SimpleNamespace(robot=None, **options)
     with pytest.raises(InputError, match=r"the data set was made with calibration aaaa, this arm has bbbb"):
         replay.run(SimpleNamespace(config=config))
     assert not robot.sent

@@ -66,7 +66,7 @@ def test_the_table_shows_state_rate_reason_faults_and_load_where_there_is_one():
         "HOLD",
         "12.0 s",
         "50.0 Hz",
-        "a leader fell silent",
+        "a leader is mute",
         "left_gripper",
         "41.0",
         "250",
