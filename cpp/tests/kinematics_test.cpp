@@ -233,9 +233,28 @@ TEST_CASE("a jog stays within limits and leash, and from beyond them only comes 
   CHECK(jog.target()[4] == 0);
   CHECK(jog.target()[5] == 50);
   jog.move_joints(std::vector<double>{0, 0, -100, 0, 0, 0}, 0.02);
-  CHECK(jog.target()[2] == 98);
-  jog.move_joints(std::vector<double>{-100, 0, 0, 0, 0, 0}, 60);  // an absence is no long step
-  CHECK(std::abs(jog.target()[0] - 5) < 1e-9);
+  CHECK(jog.target()[2] < 100);
+  jog.move_joints(std::vector<double>{-6, 0, 0, 0, 0, 0}, 60);  // an absence is no long step
+  CHECK(std::abs(jog.target()[0] - 14.4) < 1e-9);
+}
+
+TEST_CASE("speeds grow and fall without a step, and end at rest") {
+  rl::Jog jog(jog_axes(), nullptr);
+  jog.see(std::vector<double>(6, 0));
+  const std::vector<double> rest(6, 0);
+  std::vector<double> speeds(6, 0);
+  speeds[0] = 60;
+  double before = 0;
+  double speed = 0;
+  for (int turn = 0; turn < 40; ++turn) {
+    jog.move_joints(turn < 12 ? speeds : rest, 0.01);
+    const double now = (jog.target()[0] - before) / 0.01;
+    CHECK(std::abs(now - speed) <= 6 + 1e-9);
+    before = jog.target()[0];
+    speed = now;
+  }
+  CHECK(before > 4);
+  CHECK(std::abs(speed) < 1e-9);
 }
 
 TEST_CASE("the tool goes straight where it is pushed and keeps its pitch and roll") {
@@ -249,7 +268,7 @@ TEST_CASE("the tool goes straight where it is pushed and keeps its pitch and rol
     jog.see(jog.target());
   }
   const rl::Pose to = jog.tool();
-  CHECK(std::abs(to.position[0] - from.position[0] - 0.05) < 1e-4);
+  CHECK(std::abs(to.position[0] - from.position[0] - 0.05) < 3e-3);  // less what the start took
   CHECK(std::abs(to.position[1] - from.position[1]) < 1e-4 &&
         std::abs(to.position[2] - from.position[2]) < 1e-4);
   CHECK(std::abs(to.pitch - from.pitch) < 1e-3 && std::abs(to.roll - from.roll) < 1e-3);

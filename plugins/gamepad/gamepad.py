@@ -75,8 +75,8 @@ class Gamepad:
         if self._estop is not None and not self._jog.placed:  # a wish from nowhere would be a motion to nowhere
             raise RlError("the arm's pose is not known", where="gamepad")
         now = time.monotonic()
-        if DEAD_MAN in touch.buttons and self._read_at and "e-stop" not in events:
-            self._push(touch, now - self._read_at)
+        moves = DEAD_MAN in touch.buttons and "e-stop" not in events
+        self._push(touch if moves else Touch(), now - self._read_at if self._read_at else 0.0)
         self._read_at = now
         return Intent(self._jog.target().astype(np.float32), time.monotonic_ns(), events)
 

@@ -158,8 +158,6 @@ class Keyboard:
 
     def _push(self, now: float, seconds: float) -> None:
         held = self._held.at(now)
-        if not held or seconds <= 0:
-            return
         if self.mode == "tool":
             self._push_tool(held, seconds)
             return

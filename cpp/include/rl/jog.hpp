@@ -38,10 +38,12 @@ class Jog {
   /// The wish is this pose, at rest. Ignored when a value is not finite.
   void place(std::span<const double> pose) noexcept;
   /// The arm was held or stopped: what was wished before counts no more. The next pose seen is the wish then.
-  void forget() noexcept { placed_ = false; }
+  void forget() noexcept;
   /// The measured pose, from which the leash is counted; it also places what was not placed yet.
   void see(std::span<const double> measured) noexcept;
-  /// Goes on for `dt` s (at most 0.1) with these speeds, units/s, inside limits and leash.
+  /// Goes on for `dt` s (at most 0.1) toward these speeds, units/s, inside limits and leash. Speeds grow and
+  /// fall within a tenth of a second or so: steps of them would make the limited goal swing. Zero is said
+  /// too, each time.
   void move_joints(std::span<const double> speeds, double dt) noexcept;
   /// The same for the tool; axes beyond the chain's (the gripper) go at `others`. What cannot be reached is
   /// left out: the tool slides along the edge of its reach. False when nothing of the tool's motion was
@@ -52,13 +54,15 @@ class Jog {
   [[nodiscard]] Pose tool() const noexcept;
 
  private:
-  void push(std::size_t axis, double speed, double dt) noexcept;
+  void push(std::size_t axis, double wanted, double dt) noexcept;
   [[nodiscard]] bool try_tool(const Pose& aim, double dt) noexcept;
 
   std::vector<JogAxis> axes_;
   const Chain* chain_;
   std::vector<double> target_;
   std::vector<double> measured_;
+  std::vector<double> speeds_;
+  ToolSpeed speed_;
   Pose aim_;  ///< what the tool's motion has come to; the solution's own small rest must not add up
   bool aiming_ = false;
   bool placed_ = false;
