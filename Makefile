@@ -4,7 +4,7 @@ venv := .venv/bin
 tools := PATH=$$PWD/$(venv):$$PATH
 sources := $(shell find cpp -name '*.[ch]pp' 2>/dev/null)
 
-alone := tests/core tests/control tests/packaging
+alone := tests/core tests/control
 
 .venv/ready: pyproject.toml constraints.txt CMakeLists.txt $(sources)
 	test -x $(venv)/python || $(python) -m venv .venv
@@ -16,7 +16,7 @@ demo: .venv/ready
 	$(venv)/rl demo
 
 test: .venv/ready lint core-test
-	# These measure time or compile: nothing runs beside them.
+	# These measure time: nothing runs beside them.
 	$(venv)/pytest -q $(alone)
 	$(venv)/pytest -q -n 2 --dist loadgroup $(addprefix --ignore ,$(alone))
 

@@ -1,12 +1,14 @@
 """One chain of six servos with its calibration, real or emulated: what follower and leader share."""
 
+from pathlib import Path
 from typing import Any, Literal
 
-from rl.api import Feature, InputError, RlError
+from rl.api import Feature, InputError, MissingPart, RlError
 from rl.plugins.so101 import JOINTS, NAMES, calibration
 from rl.plugins.so101.config import LeaderConfig, So101Config
 
 SPANS = (220.0, 200.0, 193.6, 190.0, 320.0)  # degrees between the mechanical stops, until a calibration says it
+PORTS = "check the cable; `rl doctor` lists the ports"
 DEGREES_A_STEP = 360 / 4095  # LeRobot's degrees
 
 
@@ -74,6 +76,8 @@ class Arm:
         option = self.option
         if not self.config.port:
             raise InputError("no port is given", where=option, todo=f"use --{option}.port /dev/ttyACM0, or sim")
+        if not self.simulated and not Path(self.config.port).exists():  # before a calibration is asked for
+            raise MissingPart(f"no serial port {self.config.port}", where=option, todo=PORTS)
         from rl import _core  # only an arm that is used pays for the core
 
         if self.simulated:

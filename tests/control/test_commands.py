@@ -105,7 +105,7 @@ def test_an_absent_port_is_exit_3_in_one_line(tmp_path):
 
 
 def test_a_real_arm_without_a_calibration_file_is_told_where_it_must_lie(tmp_path):
-    arm = ["--robot", "so101", "--robot.port", "/dev/ttyACM0", "--robot.id", "mine"]
+    arm = ["--robot", "so101", "--robot.port", "/dev/null", "--robot.id", "mine"]
     leader = ["--teleop", "so101-leader", "--teleop.port", "sim"]
     done = rl("teleop", *arm, *leader, cwd=tmp_path, HF_LEROBOT_CALIBRATION=str(tmp_path / "cal"))
     assert done.returncode == 2

@@ -268,11 +268,11 @@ def test_a_thread_gives_the_cores_errors_as_those_of_rl():
 
 @pytest.mark.parametrize(("code", "wanted"), [("busy", 3), ("calibration", 2), ("timeout", 1)])
 def test_a_stray_error_of_the_core_is_one_line_with_its_exit_code(monkeypatch, capsys, code, wanted):
-    def app(**_):
+    def execute(*_):
         raise core_error(code)
 
-    monkeypatch.setattr(program, "app", app)
-    assert program.main([]) == wanted
+    monkeypatch.setattr(program, "execute", execute)
+    assert program.main(["teleop"]) == wanted
     assert capsys.readouterr().err == "error: port: is gone\n"
 
 

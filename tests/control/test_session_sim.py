@@ -260,19 +260,14 @@ def test_a_busy_python_thread_does_not_disturb_the_loop():
     assert report["period_error_ms"]["p50"] <= 1  # a loop that waits for the interpreter has 5 and more
 
 
-def test_an_absent_port_is_named_with_exit_code_3():
-    robot = So101(So101Config(port="/dev/no-such-port", id="x", calibration_dir="/nowhere"))
+def test_a_missing_calibration_file_is_named():
+    robot = So101(So101Config(port="/dev/null", id="x", calibration_dir="/nowhere"))
     with pytest.raises(InputError, match=r"x\.json"), session(robot, LeaderSource(leader())) as running:
         running.connect()
 
 
-def test_an_absent_port_is_named(tmp_path):
-    from rl.plugins.so101 import JOINTS, calibration
-
-    calibration.write(
-        tmp_path / "x.json", {name: calibration.Joint(i + 1, 0, 0, 700, 3300) for i, name in enumerate(JOINTS)}
-    )
-    robot = So101(So101Config(port="/dev/no-such-port", id="x", calibration_dir=str(tmp_path)))
+def test_an_absent_port_is_named_before_a_calibration_is_asked_for():
+    robot = So101(So101Config(port="/dev/no-such-port", id="x", calibration_dir="/nowhere"))
     with pytest.raises(MissingPart, match="no-such-port") as error, session(robot, LeaderSource(leader())) as running:
         running.connect()
     assert error.value.exit_code == 3
