@@ -43,6 +43,7 @@ class Terminal:
         self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         before = termios.tcgetattr(self._descriptor)
         changed = [*before[:6], list(before[6])]
+        changed[0] &= ~termios.IXON  # Ctrl-S would hold this program's output, and with it the session, for good
         changed[3] &= ~(termios.ICANON | termios.ECHO)
         changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
         # Ctrl-C keeps its meaning. A key that suspends this program or kills it with a dump would leave the arm alone.
@@ -50,7 +51,8 @@ class Terminal:
             changed[6][key] = b"\0"
         self._before = before
         atexit.register(self.close)
-        termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, changed)
+        termios.tcsetattr(self._descriptor, termios.TCSANOW, changed)
+        termios.tcflush(self._descriptor, termios.TCIFLUSH)  # what was typed before was meant for somebody else
 
     def wait(self, seconds: float) -> bytes:
         """What was typed, b'' when nothing was within `seconds`. Errors: RlError once the terminal is gone."""
@@ -81,7 +83,8 @@ class Terminal:
                 import termios
 
                 with suppress(termios.error):  # gone: nobody needs it as it was
-                    termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
+                    termios.tcsetattr(self._descriptor, termios.TCSANOW, before)  # at once: it never waits for output
+                    termios.tcflush(self._descriptor, termios.TCIFLUSH)  # keys held at the end are no words of a shell
         finally:
             for descriptor in (self._descriptor, *self._bell):
                 if descriptor >= 0:
