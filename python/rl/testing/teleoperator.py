@@ -81,7 +81,8 @@ def attaches(subject: TeleoperatorSubject) -> None:
     from rl.api.protocols import Attaches, Axis, Snapshot
 
     with subject.connected() as device:
-        if not isinstance(device, Attaches):
+        asks = isinstance(device, Attaches)
+        if not asks:
             return
         action, stops = device.action, list[float]()
         pairs = zip(action.names, action.units, strict=True)
@@ -91,7 +92,7 @@ def attaches(subject: TeleoperatorSubject) -> None:
         for _ in range(3):
             ended("forget()", device.forget)
             shot = Snapshot(pose, time.monotonic_ns(), np.zeros(len(axes), np.float32))
-            ended("follow(snapshot)", lambda shot=shot: device.follow(shot))
+            device.follow(shot)
             values = device.read().values
             require(bool(np.isfinite(values).all()), "read().values are not finite once it is attached")
         require(not stops, "it calls the e-stop though nobody asked for it")

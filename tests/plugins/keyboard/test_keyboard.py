@@ -14,6 +14,7 @@ import pytest
 
 from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import Axis, Snapshot
+from rl.control.settings import STATES
 from rl.plugins.keyboard.config import KeyboardConfig
 from rl.plugins.keyboard.keyboard import Keyboard
 from rl.plugins.keyboard.keys import Decoder, Held
@@ -169,6 +170,27 @@ def test_the_e_stop_does_not_wait_for_a_reader(typist):
 def test_nothing_it_says_moves_an_arm_after_the_e_stop(typist):
     keyboard = Keyboard(KeyboardConfig(port=typist.port, speed=60))
     check_locked_out(keyboard, lambda on: typist.hold(b"q" if on else b""), lambda: typist.type(b" "))
+
+
+def test_from_the_key_to_the_stop_on_the_wire_it_takes_less_than_two_cycles():
+    took = []
+    for _ in range(5):  # the median: a host may stand still for once
+        typist = Typist()
+        try:
+            with rig(Keyboard(KeyboardConfig(port=typist.port, speed=60))) as it:
+                assert it.arm()
+                before = it.goal
+                typist.hold(b"q")
+                assert it.moved(before)
+                typed = time.monotonic_ns()
+                typist.type(b" ")
+                assert it.state("ESTOP")
+                assert soon(lambda it=it: (it.core.records(-1)["state"] == STATES.index("ESTOP")).any())
+                records = it.core.records(-1)
+                took.append(records["wrote"][records["state"] == STATES.index("ESTOP")][0] - typed)
+        finally:
+            typist.close()
+    assert np.median(took) < 40e6
 
 
 def test_a_wish_never_comes_from_nowhere(typist):

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from rl.api import InputError
+from rl.api import InputError, RlError
 from rl.api.protocols import Snapshot
+from rl.control.loops import translated
 from rl.plugins.scripted.config import ScriptedConfig
 from rl.plugins.scripted.scripted import Scripted
 from rl.testing.teleoperator import check_teleoperator
@@ -95,3 +96,17 @@ def test_a_file_that_is_no_script_is_refused_by_entry(tmp_path, text, said):
 def test_a_file_that_is_absent_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.yaml"):
         Scripted(ScriptedConfig(file=str(tmp_path / "none.yaml"))).connect()
+
+
+def test_nothing_it_says_moves_an_arm_after_the_e_stop():
+    with rig(Scripted(ScriptedConfig(motion="wave"))) as it:
+        assert it.arm()
+        assert it.moved(it.goal, 5)
+        it.loop.estop()
+        assert it.state("ESTOP")
+        held, said = it.settled(), it.source.teleoperator.read().values
+        time.sleep(0.7)
+        assert np.abs(it.source.teleoperator.read().values - said).max() > 0.5  # it goes on
+        assert np.abs(it.goal - held).max() < 1e-9
+        with pytest.raises(RlError, match="reset"), translated():
+            it.loop.arm()
