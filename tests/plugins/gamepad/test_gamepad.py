@@ -175,3 +175,45 @@ def test_without_a_gamepad_it_says_so():
 def test_a_port_that_is_no_number_is_refused():
     with pytest.raises(InputError, match="no number"):
         SdlPad("/dev/input/js0").open()
+
+
+def test_what_sdl_says_of_a_pad_arrives_under_our_names(monkeypatch):
+    """pygame itself with SDL's dummy driver; only the device is pretended."""
+    pygame = pytest.importorskip("pygame", reason="the extra gamepad (pygame) is not installed")
+    from pygame._sdl2 import controller
+
+    class Device:
+        present, quits = True, 0
+
+        def __init__(self, number):
+            assert number == 1  # 0 is a joystick that is no gamepad
+
+        def attached(self):
+            return self.present
+
+        def get_axis(self, number):
+            return {pygame.CONTROLLER_AXIS_LEFTX: -32768, pygame.CONTROLLER_AXIS_TRIGGERRIGHT: 32767}.get(number, 0)
+
+        def get_button(self, number):
+            return number in (pygame.CONTROLLER_BUTTON_B, pygame.CONTROLLER_BUTTON_DPAD_UP)
+
+        def quit(self):
+            Device.quits += 1
+
+    monkeypatch.setattr(pygame.joystick, "get_count", lambda: 2)
+    monkeypatch.setattr(controller, "is_controller", lambda number: number == 1)
+    monkeypatch.setattr(controller, "Controller", Device)
+    pad = SdlPad("0")
+    pad.open()
+    try:
+        touch = pad.poll()
+        assert touch.buttons == {"b", "up"}
+        assert touch.axes["left_x"] == pytest.approx(-1, abs=1e-3)
+        assert touch.axes["right_trigger"] == 1
+        assert touch.axes["right_y"] == 0
+        Device.present = False
+        assert pad.poll() is None
+    finally:
+        pad.close()
+        pad.close()
+    assert Device.quits == 1
