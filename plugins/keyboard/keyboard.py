@@ -127,23 +127,24 @@ class Keyboard:
     def _listen(self, terminal: Terminal) -> None:
         """The reading thread: an e-stop does not wait for whoever reads poses."""
         decoder = Decoder()
-        while not self._over.is_set():
-            try:
+        try:
+            while not self._over.is_set():
                 typed = terminal.wait(POLL_S)
-            except RlError as error:
-                self._failure = None if self._over.is_set() else error
-                return
-            if not typed:
-                decoder.quiet()
-            for key in decoder.feed(typed):
-                self._heard(key)
+                if not typed:
+                    decoder.quiet()
+                for key in decoder.feed(typed):
+                    self._heard(key)
+        except RlError as error:
+            self._failure = error
+        except Exception as error:  # noqa: BLE001  kept for `read`: a keyboard that is deaf to its e-stop leads nobody
+            self._failure = RlError(f"{type(error).__name__}: {error}", where="keyboard")
 
     def _heard(self, key: str) -> None:
         if key == "space":
+            if self._estop is not None:
+                self._estop()  # first of all
             self._held.release_all()
             self._events.append("e-stop")
-            if self._estop is not None:
-                self._estop()
         elif key in EVENTS:
             self._events.append(EVENTS[key])
         elif key == "tab" and self.config.by_tool:

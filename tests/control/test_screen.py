@@ -166,7 +166,7 @@ def test_two_arms_are_led_by_two_leaders_and_answer_a_machine(tmp_path):
     arms = [f"--{part}.arms.{side}.port=sim" for part in ("robot", "teleop") for side in ("left", "right")]
     words = ["teleop", "--robot", "so101", "--teleop", "so101-leader", *arms, "--fps", "50", "--play_sounds", "true"]
     done = subprocess.run(
-        [sys.executable, "-m", "rl.cli.main", *words, "--duration", "2", "--json", "--trace", "t.npz"],
+        [sys.executable, "-m", "rl.cli.main", *words, "--duration", "1.5", "--json", "--trace", "t.npz"],
         cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

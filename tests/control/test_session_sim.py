@@ -315,7 +315,7 @@ def test_the_buses_of_two_pairs_are_read_in_parallel():
     """Wire time of a bus is some 1 ms: one after the other, four buses would take twice as long as two."""
 
     def fastest(robot, hand):
-        with session(robot, LeaderSource(hand), duration=1.0) as running:
+        with session(robot, LeaderSource(hand), duration=0.6) as running:
             running.run()
             found = running.loop.members[0].loop.records(-1)
         moving = (found["state"] == 2) & (found["read"] > 0)
