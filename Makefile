@@ -8,7 +8,7 @@ alone := tests/core tests/control
 
 .venv/ready: pyproject.toml constraints.txt CMakeLists.txt $(sources)
 	test -x $(venv)/python || $(python) -m venv .venv
-	$(venv)/pip install -q -c constraints.txt -e '.[deploy,camera,record,export,train,test]'
+	$(venv)/pip install -q -c constraints.txt -e '.[deploy,camera,gamepad,record,export,train,test]'
 	$(venv)/python -m compileall -q python plugins  # an editable install leaves this to the first runs
 	touch $@
 

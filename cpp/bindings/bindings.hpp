@@ -20,6 +20,7 @@ void register_queue(py::module_& m);
 void register_limits(py::module_& m);
 void register_loop(py::module_& m);
 void register_emulator(py::module_& m);
+void register_kinematics(py::module_& m);
 
 /// Contiguous arrays of one type; other input is converted, never reinterpreted.
 template <typename T>

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, m) {
   register_limits(m);
   register_loop(m);
   register_emulator(m);
+  register_kinematics(m);
 }

@@ -228,6 +228,49 @@ class ControlLoop:
         In FAULT, ESTOP, and HOLD without a rest pose torque stays as it is: see `still_energised` of the report.
         """
 
+# --- kinematics, pure: m and rad; base frame x forward, y left, z up
+
+class Kinematics:
+    """A serial arm: "so101", five joints. A pose (5,) is x y z, pitch (of the approach below the horizontal, counted
+    on through straight down) and roll about the approach; heading follows from the position."""
+
+    def __init__(self, arm: str) -> None: ...
+    limits: NDArray[np.float64]  # (2, n)
+    def tool(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Point (3,) and rotation (3, 3) of the tool in the base."""
+    def jacobian(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(6, n): vx vy vz wx wy wz of the tool's point in the base frame."""
+    def pose(self, q: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def solve(
+        self,
+        pose: NDArray[np.float64],
+        seed: NDArray[np.float64],
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], float, float]:
+        """Damped least squares from `seed` (n,) inside the limits: angles (n,), m and rad left over."""
+
+class Jog:
+    """A pose that a person pushes along, in robot units (degrees for `arm`'s joints): only a wish, which the loop
+    limits. It keeps inside low..high and within `leash` of the measured pose; unplaced until it saw one."""
+
+    def __init__(
+        self, low: NDArray[np.float64], high: NDArray[np.float64], leash: NDArray[np.float64], arm: str = ""
+    ) -> None:
+        """(A,) each. arm: the chain that its first axes are ("so101"); '': joint by joint only."""
+    placed: bool
+    def place(self, pose: NDArray[np.float64]) -> None: ...
+    def see(self, measured: NDArray[np.float64]) -> None:
+        """Where the leash is held; also places what was not placed yet."""
+    def forget(self) -> None:
+        """The arm was held or stopped: the wish begins anew where it is seen next."""
+    def move_joints(self, speeds: NDArray[np.float64], dt: float) -> None:
+        """speeds (A,), units/s, for dt s (at most 0.1)."""
+    def move_tool(self, speed: NDArray[np.float64], others: NDArray[np.float64], dt: float) -> bool:
+        """speed (5,): m/s, rad/s of the pose; others (A,): of axes beyond the chain. False: out of its reach."""
+    def target(self) -> NDArray[np.float64]: ...
+    def tool(self) -> NDArray[np.float64]: ...
+
 # --- emulator (shares no packet code with the rest)
 
 class Emulator:

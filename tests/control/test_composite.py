@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rl.api import Feature, InputError, RlError
+from rl.api.protocols import Snapshot
 from rl.control.composite import Composite, CompositeTeleoperator, joined
 from tests.fixtures.robots.machines import Base, Fixed, VendorArm
 
@@ -79,3 +80,27 @@ def test_a_composition_of_nothing_is_refused():
 def test_a_joined_feature_without_names_has_none():
     parts = {"a": Feature("action", "action", (2,)), "b": Feature("action", "action", (1,), names=("x",))}
     assert joined("action", "action", parts).names == ()
+
+
+def test_each_teleoperator_of_several_sees_its_own_arm_and_its_own_limits():
+    class Attached(Fixed):
+        forgot = 0
+
+        def attach(self, axes, estop):
+            self.axes, self.estop = axes, estop
+
+        def forget(self):
+            self.forgot += 1
+
+    robot = Composite({"left": VendorArm(), "right": VendorArm()})
+    left, right = Fixed(VendorArm().action, lambda: [0, 0]), Attached(VendorArm().action, lambda: [0, 0])
+    both = CompositeTeleoperator({"left": left, "right": right})
+    both.attach(robot.axes, lambda: "stopped")
+    both.forget()
+    both.follow(Snapshot(np.arange(4, dtype=np.float32), 1, np.zeros(4, np.float32), ("right_elbow: hot",)))
+    assert [axis.name for axis in right.axes] == ["right_shoulder.pos", "right_elbow.pos"]
+    assert right.estop() == "stopped"
+    assert right.forgot == 1
+    assert right.seen[0].values.tolist() == [2, 3]
+    assert right.seen[0].faults == ("elbow: hot",)
+    assert left.seen[0].values.tolist() == [0, 1]

@@ -338,7 +338,53 @@ def test_an_episode_of_another_calibration_is_not_replayed_on_hardware(monkeypat
     wanted = Wanted({}, {"action": robot.action}, "vendor", "aaaa")
     monkeypatch.setattr(replay, "_episode", lambda config: (wanted, np.zeros((3, 2), np.float32), 25.0))
     monkeypatch.setattr("rl.control.composite.build_robot", lambda selected: robot)
-    config = SimpleNamespace(robot=None, rate=50, stop="rest", realtime=False, trace=None, units=None, speed=1.0)
+    options = {"rate": 50, "stop": "rest", "realtime": False, "trace": None, "units": None, "speed": 1.0, "json": False}
+    config = SimpleNamespace(robot=None, **options)
     with pytest.raises(InputError, match=r"the data set was made with calibration aaaa, this arm has bbbb"):
         replay.run(SimpleNamespace(config=config))
     assert not robot.sent
+
+
+def test_what_a_teleoperator_says_is_due_a_little_later_so_that_the_loop_goes_straight_between():
+    pushed, told = [], []
+    device = Fixed(VendorArm().action, lambda: [1, 2])
+    read = device.read
+
+    def noted():
+        told.append(read())
+        return told[-1]
+
+    device.read = noted
+    looks = SimpleNamespace(state="ACTIVE", as_snapshot=lambda: Snapshot(np.zeros(2), 0, np.zeros(2)))
+
+    def push(values, at):
+        pushed.append(at)
+        return ""
+
+    loop = SimpleNamespace(axes=(), snapshot=lambda: looks, push_setpoint=push, heartbeat=lambda: None, estop=None)
+    source = LeaderSource(device, rate=10)  # read at 50 Hz: signs of life at 10 Hz would come too late
+    source.start(loop)
+    begun = time.monotonic()
+    while len(pushed) < 10 and time.monotonic() - begun < 10:
+        time.sleep(0.01)
+    source.stop()
+    ahead = [at - intent.captured for at, intent in zip(pushed, told, strict=False)]
+    assert set(ahead) == {25_000_000}
+    assert len(device.seen) >= len(pushed) >= 10
+
+
+def test_a_terminal_that_somebody_reads_already_is_left_to_them():
+    import os
+    import pty
+    import tty
+
+    from rl.control.keys import Keys
+
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "rb", buffering=0) as stream, Keys(stream) as first:
+        assert first.live
+        first.close()
+        tty.setcbreak(stream)
+        with Keys(stream) as second:
+            assert not second.live
+    os.close(master)

@@ -133,3 +133,34 @@ def test_keys_are_read_from_a_terminal_and_from_nothing_else():
     with os.fdopen(read) as pipe, Keys(pipe) as keys:
         assert not keys.live
     os.close(write)
+
+
+def test_a_person_with_keys_of_their_own_ends_and_repeats_episodes():
+    robot, hand = So101(So101Config(port="sim")), So101Leader(LeaderConfig(port="sim"))
+    writer, source = Rows(), LeaderSource(hand)
+    tape = Recorder(writer, Cameras({}), "wave", 25, 1, 60.0, 0.0, say=lambda text: None)
+    settings = Settings(soft_start_s=0.3, realtime=False)
+
+    class Person:
+        """Repeats the first episode, keeps the second; each after some rows."""
+
+        def begin(self, session):
+            self.said = []
+
+        def poll(self, session):
+            take = tape._take
+            for event in ("rerecord", "success"):
+                if event not in self.said and take is not None and take.written > 5:
+                    if event == "success" and not writer.discarded:
+                        return
+                    self.said.append(event)
+                    source.events.add(event)
+                    return
+
+        def end(self, session):
+            """Nothing is held."""
+
+    with Session(robot, source, Cameras({}), [tape, Person()], settings, say=lambda text: None) as session:
+        assert session.run().exit_code == 0
+    assert writer.discarded == 1
+    assert [len(rows) > 5 for rows in writer.episodes] == [True]

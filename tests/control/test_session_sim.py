@@ -311,6 +311,24 @@ def test_two_arms_are_driven_as_one_in_the_core():
     assert look.values.shape == (12,)
 
 
+def test_the_buses_of_two_pairs_are_read_in_parallel():
+    """Wire time of a bus is some 1 ms: one after the other, four buses would take twice as long as two."""
+
+    def fastest(robot, hand):
+        with session(robot, LeaderSource(hand), duration=0.6) as running:
+            running.run()
+            found = running.loop.members[0].loop.records(-1)
+        moving = (found["state"] == 2) & (found["read"] > 0)
+        assert moving.sum() > 20
+        return np.quantile((found["read"] - found["wrote"])[moving], 0.1)  # a busy host only makes it longer
+
+    one = fastest(arm(), leader())
+    two = fastest(
+        Composite({"left": arm(), "right": arm()}), CompositeTeleoperator({"left": leader(), "right": leader()})
+    )
+    assert two < 1.6 * one
+
+
 def test_the_registry_builds_two_arms_from_the_command_line():
     from rl.config import Selected
     from rl.control.composite import build_robot

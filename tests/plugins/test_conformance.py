@@ -1,5 +1,8 @@
 """Every built-in plugin keeps the contract: the kit that third parties run, on all of ours, none left out."""
 
+import os
+import pty
+
 import numpy as np
 import pytest
 
@@ -14,7 +17,7 @@ from rl.testing.policy import check_policy
 from rl.testing.robot import check_robot
 from rl.testing.runtime import check_runtime
 from rl.testing.step import check_step
-from rl.testing.teleoperator import check_teleoperator
+from rl.testing.teleoperator import TeleoperatorSubject, check_teleoperator, releases
 
 STATE = Feature("observation.state", "state", (6,), unit="deg")
 FRONT = Feature("observation.images.front", "image", (64, 64, 3), "uint8")
@@ -60,6 +63,29 @@ def test_robot_so101_keeps_the_contract():
 def test_teleoperator_so101_leader_keeps_the_contract():
     installed("rl._core")
     check_teleoperator("so101-leader", unplug=hang_up, port="sim")
+
+
+def test_teleoperator_keyboard_keeps_the_contract():
+    installed("rl._core")
+    master, slave = pty.openpty()
+    options = {"port": os.ttyname(slave)}
+    try:
+        check_teleoperator("keyboard", **options)
+        pulled = TeleoperatorSubject("teleoperator", "keyboard", options, lambda keyboard: os.close(master))
+        check_rules(pulled, [releases])  # last: a terminal that is gone does not come back
+    finally:
+        os.close(slave)
+
+
+def test_teleoperator_gamepad_keeps_the_contract():
+    installed("rl._core")
+    installed("pygame")
+    check_teleoperator("gamepad", port="sim")
+
+
+def test_teleoperator_scripted_keeps_the_contract():
+    installed("rl._core")
+    check_teleoperator("scripted")
 
 
 def test_camera_synthetic_keeps_the_contract():

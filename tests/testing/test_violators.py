@@ -75,6 +75,8 @@ PLANTED = [
     ("teleoperator", teleoperator.reads, "WallClock", "monotonic"),
     ("teleoperator", teleoperator.reads, "OddEvent", "pause"),
     ("teleoperator", teleoperator.follows, "CannotFollow", "NotImplementedError"),
+    ("teleoperator", teleoperator.attaches, "StopsAtOnce", "nobody asked"),
+    ("teleoperator", teleoperator.attaches, "ForgetsOnce", "KeyError"),
     ("teleoperator", teleoperator.releases, "KeepsThePort", "cannot be connected again"),
     ("teleoperator", teleoperator.releases, "CloseBreaksUnplugged", "OSError"),
     ("camera", camera.is_made_quietly, "OpensInInit", "I/O"),

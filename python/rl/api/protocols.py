@@ -9,7 +9,7 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -305,9 +305,22 @@ class Teleoperator(Protocol):  # optional `core()`, as in Robot: then leader to 
     def connect(self) -> None: ...
     def read(self) -> Intent: ...
     def follow(self, snapshot: Snapshot) -> None:
-        """Feedback: forces, or the leader held at the follower's pose."""
+        """Feedback: forces, or the leader held at the follower's pose. Called before each `read`."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Attaches(Protocol):
+    """A teleoperator that wants the robot's limits, or whose e-stop must not wait for the next `read`."""
+
+    def attach(self, axes: Sequence[Axis], estop: Callable[[], None]) -> None:
+        """Once, connected, before the first `read`. `estop` brakes and latches at once: nothing moves after it in
+        this session. Any thread may call it, at any time, as often as it likes."""
+
+    def forget(self) -> None:
+        """The arm does not follow now (not started, held, stopped): what was wished counts no more, and the next
+        `follow` says where wishes begin. Called again and again while that lasts."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,7 +63,7 @@ def execute(name: str, words: Sequence[str]) -> int:
         return 0
     resolved = resolve(spec, words, registry())
     for note in resolved.notes:
-        print(f"note: {note}")
+        print(f"note: {note}", file=sys.stderr if getattr(resolved.config, "json", False) else sys.stdout)
     outlive_reader()
     run: Callable[..., int] = target(next(c for c in COMMANDS if c.name == name).run)
     return run(resolved)

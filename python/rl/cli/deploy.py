@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.api.errors import InputError, RlError
+from rl.cli.output import answering, run_session
 from rl.cli.spellings import MOVING
 from rl.config.command_line import CommandSpec, Note, Resolved
 from rl.control.config import DeployConfig
@@ -41,11 +42,16 @@ SPEC = CommandSpec(
 
 def run(resolved: Resolved) -> int:
     """Load and check the policy while robot and cameras connect, then run it; prints the timing table."""
-    from rl.control.composite import build_robot
-    from rl.control.session import Session
-    from rl.control.sinks import LiveLine, Trace
+    with answering("deploy", json=resolved.config.json) as answer:
+        return _deploy(resolved.config, answer)
 
-    config: DeployConfig = resolved.config
+
+def _deploy(config: DeployConfig, answer: dict[str, Any]) -> int:
+    from rl.control.composite import build_robot
+    from rl.control.screen import live_view
+    from rl.control.session import Session
+    from rl.control.sinks import Trace
+
     path = _found(config)
     robot = build_robot(config.robot)
     with ThreadPoolExecutor(1, thread_name_prefix="rl-load") as pool:
@@ -54,14 +60,14 @@ def run(resolved: Resolved) -> int:
         known = known or _described(loading.result()[0].bundle)
         notes: list[str] = []
         cameras = _cameras(known, robot, config, notes)
-        sinks: list[Any] = [LiveLine(), *([Trace(config.trace)] if config.trace else [])]
+        sinks: list[Any] = [live_view(), *([Trace(config.trace)] if config.trace else [])]
         with Session(robot, _Unready(), cameras, sinks) as session:
             session.connect()
             actor, error = loading.result()
             wanted, warnings = _units(known, robot, config)
             session.tell(*warnings, *notes)
             _check(session, wanted, config)
-            return _move(session, actor, error, wanted, config)
+            return _move(session, actor, error, wanted, config, answer)
 
 
 def _found(config: DeployConfig) -> Path:
@@ -130,9 +136,10 @@ def _check(session: Session, wanted: Wanted, config: DeployConfig) -> None:
     session.tell(*filter(None, [fit.check_calibration(wanted, session.fingerprint, simulated=simulated)]))
 
 
-def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, config: DeployConfig) -> int:
+def _move(
+    session: Session, actor: Any, error: float | None, wanted: Wanted, config: DeployConfig, answer: dict[str, Any]
+) -> int:
     from rl.control import fit
-    from rl.control.report import print_outcome
     from rl.control.settings import Settings
     from rl.control.sources import PolicySource
 
@@ -163,19 +170,26 @@ def _move(session: Session, actor: Any, error: float | None, wanted: Wanted, con
         checked = "" if error is None else f", its sample repeated within {error:.1e} of the scale"
         session.tell(f"policy {actor.bundle.manifest.policy}: {actor.fps:g} Hz, chunk {actor.bundle.chunk}{checked}")
         if config.dry_run:
+            answer |= {"exit_code": 0, "dry_run": True}
             return _dry(session, actor)
-        outcome = session.run()
+        return run_session(session, answer, json=config.json, extra=lambda: _inferences(source))
     finally:
         source.stop()  # before the runtime goes: an inference may still run
         if not source.running:  # freeing what an inference still uses ends the process hard
             actor.close()
+        median, worst = source.latency_ms
+        answer |= {"inferences": source.inferences, "inference_ms": {"p50": median, "max": worst}}
+        answer |= {"chunks_refused": dict(source.refused)}
+
+
+def _inferences(source: Any) -> list[tuple[str, str]]:
+    """What the report says of the policy."""
     median, worst = source.latency_ms
     extra = [("inferences", str(source.inferences)), ("inference p50 / max", f"{median:.1f} / {worst:.1f} ms")]
     extra += [("chunks refused", ", ".join(f"{k} {v}" for k, v in source.refused.items()))] if source.refused else []
     if median > 500:
         print(f"warning: an inference takes {median:.0f} ms; hardware refuses actions that come after 500 ms")
-    print_outcome(outcome, extra)
-    return outcome.exit_code
+    return extra
 
 
 def _coefficient(given: float | None, own: float | None) -> float:

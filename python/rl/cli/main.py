@@ -58,8 +58,9 @@ def main(words: list[str] | None = None) -> int:
 
 
 EXTRAS = {
-    "torch": "train", "tensorboard": "train", "av": "record", "pyarrow": "record", "cv2": "camera", "onnx": "export",
-    "onnxscript": "export", "onnxruntime": "deploy", "transformers": "vla", "wandb": "", "rl._core": "",
+    "torch": "train", "tensorboard": "train", "av": "record", "pyarrow": "record", "cv2": "camera", "pygame": "gamepad",
+    "onnx": "export", "onnxscript": "export", "onnxruntime": "deploy", "transformers": "vla", "wandb": "",
+    "rl._core": "",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.api.errors import InputError
+from rl.cli.output import answering, run_session
 from rl.cli.spellings import RECORDING
 from rl.config.command_line import CommandSpec, Resolved
 from rl.control.config import RecordConfig
@@ -21,17 +22,20 @@ SPEC = CommandSpec(
 
 def run(resolved: Resolved) -> int:
     """Record the episodes; what is saved stays whatever happens later."""
+    with answering("record", json=resolved.config.json) as answer:
+        return _record(resolved.config, answer)
+
+
+def _record(config: RecordConfig, answer: dict[str, Any]) -> int:
     from rl.control import cameras as camera_set
     from rl.control import recorder
     from rl.control.composite import build_robot, build_teleoperator
-    from rl.control.report import print_outcome
+    from rl.control.screen import live_view
     from rl.control.session import Session
     from rl.control.settings import Settings
-    from rl.control.sinks import LiveLine
     from rl.control.sources import LeaderSource
     from rl.data.home import dataset_root
 
-    config: RecordConfig = resolved.config
     if not config.task:
         print('note: no --task is given; say what is done, e.g. --task "put the cube in the box": policies read it')
     root = dataset_root(config.dataset.root, config.dataset.repo_id)
@@ -51,17 +55,16 @@ def run(resolved: Resolved) -> int:
         tape = recorder.Recorder(
             writer, cameras, config.task, config.fps, config.episodes, config.episode_time, config.reset_time
         )
-        session.sinks += [tape, LiveLine()]
+        session.sinks += [tape, live_view()]
         try:
-            outcome = session.run()
+            return run_session(session, answer, json=config.json)
         finally:
+            answer |= {"dataset": str(root), "episodes": list(tape.saved), "rows": tape.rows}
             if hasattr(writer, "close"):
                 writer.close()
             if not config.resume and not tape.saved:
                 _remove_empty(root)
             print(f"{len(tape.saved)} episodes, {tape.rows} rows saved in {root}")
-    print_outcome(outcome)
-    return outcome.exit_code
 
 
 def _remove_empty(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rl.api.errors import InputError
+from rl.cli.output import answering, run_session
 from rl.cli.spellings import MOVING
 from rl.config.command_line import CommandSpec, Note, Resolved
 from rl.control.config import ReplayConfig
@@ -22,19 +23,23 @@ SPEC = CommandSpec(
 
 def run(resolved: Resolved) -> int:
     """Approach the first action slowly, then play; prints the timing table."""
+    with answering("replay", json=resolved.config.json) as answer:
+        return _replay(resolved.config, answer)
+
+
+def _replay(config: ReplayConfig, answer: dict[str, Any]) -> int:
     from rl.control import fit
     from rl.control.composite import build_robot
-    from rl.control.report import print_outcome
+    from rl.control.screen import live_view
     from rl.control.session import Session
     from rl.control.settings import Settings
-    from rl.control.sinks import LiveLine, Trace
+    from rl.control.sinks import Trace
     from rl.control.sources import EpisodeSource
 
-    config: ReplayConfig = resolved.config
     wanted, actions, fps = _episode(config)
     robot = build_robot(config.robot)
     settings = Settings(rate=config.rate, stop=config.stop, realtime=config.realtime)
-    sinks: list[Any] = [LiveLine(), *([Trace(config.trace)] if config.trace else [])]
+    sinks: list[Any] = [live_view(), *([Trace(config.trace)] if config.trace else [])]
     simulated = bool(getattr(robot, "simulated", False))
     wanted, warning = fit.settle_units(wanted, robot.action, config.units, simulated=simulated, what="the data set")
     differing = fit.misfits(wanted, robot.state, robot.action, {}, {})
@@ -49,9 +54,7 @@ def run(resolved: Resolved) -> int:
             note = fit.check_calibration(wanted, session.fingerprint, simulated=simulated, what="the data set")
             session.tell(*filter(None, [note]))
         print(f"episode {config.episode}: {len(actions)} rows at {fps:g} Hz")
-        outcome = session.run()
-    print_outcome(outcome)
-    return outcome.exit_code
+        return run_session(session, answer, json=config.json)
 
 
 def _episode(config: ReplayConfig) -> tuple[Any, Any, float]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rl.api.errors import InputError, RlError
 from rl.api.features import Feature
-from rl.api.protocols import Axis, Calibrated, HasCameras, Intent, Rests, Snapshot
+from rl.api.protocols import Attaches, Axis, Calibrated, HasCameras, Intent, Rests, Snapshot
 
 if TYPE_CHECKING:
     from rl.api.protocols import Array
@@ -153,9 +153,24 @@ class CompositeTeleoperator(Joined):
         events = frozenset().union(*(intent.events for intent in each))
         return Intent(np.concatenate([i.values for i in each]), min(i.captured for i in each), events)
 
-    def follow(self, snapshot: Snapshot) -> None:
+    def attach(self, axes: Sequence[Axis], estop: Callable[[], None]) -> None:
+        """Every part that asks for it gets its own part of the limits."""
+        for span, part in zip(self.spans, self.parts.values(), strict=True):
+            if isinstance(part, Attaches):
+                part.attach(axes[span], estop)
+
+    def forget(self) -> None:
         for part in self.parts.values():
-            part.follow(snapshot)
+            if isinstance(part, Attaches):
+                part.forget()
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Each part sees its own elements; all of them where the state is not laid out as the action is."""
+        fits = len(snapshot.values) == self.action.shape[0]
+        for span, (key, part) in zip(self.spans, self.parts.items(), strict=True):
+            own = tuple(f.removeprefix(f"{key}_") for f in snapshot.faults if f.startswith(f"{key}_"))
+            seen = Snapshot(snapshot.values[span], snapshot.captured, snapshot.age[span], own) if fits else snapshot
+            part.follow(seen)
 
 
 def build_robot(selected: Any) -> Any:

@@ -16,6 +16,7 @@ TELEOP = "what moves it: --teleop so101-leader"
 RATE = "control rate"
 STOP = "how it ends: rest goes to the rest pose and releases, hold keeps the torque, off releases at once"
 REALTIME = "ask the system for real-time priority; what it refuses is reported"
+JSON = "end with one JSON object on standard output; all other text goes to standard error"
 TRACE = "write what was measured and commanded, a row a cycle, to this .npz file"
 DATASET_ROOT = "folder of the data set"
 REPO_ID = "name of the data set; also the folder below HF_LEROBOT_HOME when no root is given"
@@ -32,6 +33,7 @@ class TeleopConfig:
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
     trace: Annotated[str | None, doc(TRACE)] = None
+    json: Annotated[bool, doc(JSON)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class RecordConfig:
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
+    json: Annotated[bool, doc(JSON)] = False
 
     def __post_init__(self) -> None:
         if self.fps > self.rate:
@@ -87,6 +90,7 @@ class ReplayConfig:
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
     trace: Annotated[str | None, doc(TRACE)] = None
+    json: Annotated[bool, doc(JSON)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,7 @@ class DeployConfig:
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
     trace: Annotated[str | None, doc(TRACE)] = None
+    json: Annotated[bool, doc(JSON)] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,10 @@ class Keys:
 
             if self.stream is None or not self.stream.isatty():
                 return
-            self._before = termios.tcgetattr(self.stream)
+            before = termios.tcgetattr(self.stream)
+            if not before[3] & termios.ICANON:  # somebody reads its keys already: a keyboard teleoperator
+                return
+            self._before = before
             tty.setcbreak(self.stream)
         except (ImportError, OSError, ValueError):  # no terminal here: recording goes by time alone
             self._before = None

@@ -88,6 +88,7 @@ class JointLoop:
 
     def __init__(self, members: Sequence[Member], action: int, state: int) -> None:
         self.members, self.action, self.state = tuple(members), action, state
+        self.axes: tuple[Axis, ...] = ()  # limits of the whole action vector
         self.asked = 0.0  # when the stop was last asked for, s of the monotonic clock; 0: never
 
     @classmethod
@@ -118,6 +119,7 @@ class JointLoop:
         elif leaders:
             raise InputError("the robot has no core bus for this leader to drive", where="teleop")
         whole = cls(members, robot.action.shape[0], robot.state.shape[0])
+        whole.axes = tuple(axes)
         direct = [whole._direct(share, axes, settings, source) for share in shares(robot)]
         whole.members = (*members, *direct)
         return whole

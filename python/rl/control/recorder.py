@@ -23,6 +23,7 @@ from rl.control.keys import Keys
 from rl.control.session import Session
 
 CAPTURED, REQUESTED = "rl.capture_ns", "rl.action_requested"
+SAID = {"success": "next", "rerecord": "again"}  # events of a teleoperator -> meanings of keys
 FLUSH_S = 0.5  # the last row's goal is written one cycle after its instant
 
 
@@ -182,7 +183,7 @@ class Recorder:
             raise failure
         if session.stopping or self._saving is not None:
             return
-        key = self._keys.pressed()
+        key = self._keys.pressed() or self._said(session.source)
         active = session.loop is not None and session.loop.snapshot().state == "ACTIVE"
         if self._take is not None:
             self._during(session, key, active)
@@ -203,6 +204,11 @@ class Recorder:
             raise failure
 
     # --- episodes
+
+    def _said(self, source: Any) -> str:
+        """What the person at the teleoperator said with its own keys or buttons."""
+        taken = getattr(source, "take", None)
+        return next((word for event, word in SAID.items() if taken is not None and taken(event)), "")
 
     def _start(self, session: Session) -> None:
         self.writer.begin(self.task)

@@ -14,6 +14,7 @@ def rows(report: Mapping[str, Any]) -> Rows:
     """What one loop's report says, as (measure, value)."""
     error = report["period_error_ms"]
     found = [
+        *ended(report),
         ("target rate", f"{report['target_hz']:.2f} Hz"),
         ("reached rate", f"{report['reached_hz']:.3f} Hz"),
         ("cycles in motion", f"{report['active_cycles']} in {report['active_s']:.2f} s"),
@@ -33,6 +34,23 @@ def rows(report: Mapping[str, Any]) -> Rows:
     refused = {why: count for why, count in report["rejected"].items() if count}
     if refused:
         found.append(("refused set points", ", ".join(f"{why} {count}" for why, count in refused.items())))
+    return found
+
+
+def ended(report: Mapping[str, Any]) -> Rows:
+    """How the loop ended, and what held it on the way."""
+    states = report["states"]
+    if not states:
+        return []
+    name, _, reason = states[-1]
+    found = [("ended", f"{name}, {reason}" if reason else str(name))]
+    held: dict[str, int] = {}
+    for state, _, why in states[:-1]:
+        if state in ("HOLD", "FAULT", "ESTOP"):
+            held[f"{state}: {why}"] = held.get(f"{state}: {why}", 0) + 1
+    found += [("on the way", what + (f" ({count} times)" if count > 1 else "")) for what, count in held.items()]
+    if report["still_energised"]:
+        found.append(("still energised", ", ".join(report["still_energised"])))
     return found
 
 
@@ -60,9 +78,10 @@ def print_outcome(outcome: Outcome, extra: Rows | None = None) -> None:
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as plain data, for files."""
+    """The outcome as plain data, for files and machines."""
     loops = {
         name: {**report, "states": [list(state) for state in report["states"]]}
         for name, report in outcome.reports.items()
     }
-    return {"exit_code": outcome.exit_code, "first_goal_s": outcome.first_goal_s, "loops": loops}
+    found = {"exit_code": outcome.exit_code, "interrupted": outcome.interrupted, "first_goal_s": outcome.first_goal_s}
+    return found | {"loops": loops}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from rl.api.errors import RlError
+from rl.api.errors import InputError, RlError
 from rl.api.protocols import Calibrated
 from rl.control.cameras import Cameras
 from rl.control.loops import JointLoop, shares, translated
@@ -78,6 +78,7 @@ class Session:
         self.sinks, self.settings, self.say = list(sinks), settings or Settings(), say
         self.loop: JointLoop | None = None
         self.stopping = False
+        self.outcome: Outcome | None = None  # known once the robot has stopped, also when `run` raises then
         self._interrupts = 0
         self._signals: dict[int, float] = {}  # number -> when it came last
         self._connected = self._joined = self._started = False
@@ -169,7 +170,7 @@ class Session:
         failures = [error for error in failures if not isinstance(error, KeyboardInterrupt)]
         if failures and not self._started:  # nothing moved: there is nothing to say of it
             raise failures[0]
-        outcome = self._outcome()
+        outcome = self.outcome = self._outcome()
         if failures:
             raise failures[0]
         return outcome
@@ -189,7 +190,11 @@ class Session:
             with named(sink):
                 sink.begin(self)
         if not self._interrupts:
-            self.loop.arm()
+            try:
+                self.loop.arm()
+            except InputError:
+                if self.loop.snapshot().state != "ESTOP":  # somebody was faster: `_watch` says it
+                    raise
 
     def _watch(self) -> None:
         """Until the loop has ended. A failure here asks for the stop policy and waits in `_finish`."""

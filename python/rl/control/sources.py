@@ -17,12 +17,18 @@ from numpy.typing import NDArray
 
 from rl.api.errors import InputError, RlError
 from rl.api.features import Feature, Features
+from rl.api.protocols import Attaches
 from rl.control.cameras import Cameras
 from rl.control.loops import translated
 
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
 TOO_OLD = 5  # chunks in a row that the core refused as too old
 BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
+# Rows are due so many reads later: the loop then has one before and one after its tick, and goes straight from one to
+# the other. Taken as they come, two clocks of one rate give it none and two in turn: half the speed, then double.
+AHEAD = 1.25
+FOLLOWED = ("SOFT_START", "ACTIVE")  # states in which the arm goes where it is led
+READ_HZ = 50.0  # a teleoperator is read at least so often: at 10 Hz its signs of life would come too late
 Chunk = NDArray[np.float32]
 
 
@@ -132,12 +138,20 @@ class LeaderSource:
         self.kind = "setpoints"
 
     def start(self, loop: Any) -> None:
+        if isinstance(self.teleoperator, Attaches):
+            self.teleoperator.attach(loop.axes, loop.estop)
         if self.kind == "setpoints":
             self._threads.run("rl-teleoperator", lambda: self._read(loop))
 
     def poll(self) -> bool:
         self._threads.check()
         return "stop" in self.events
+
+    def take(self, event: str) -> bool:
+        """Whether a person said this since it was last asked for."""
+        said = event in self.events
+        self.events.discard(event)
+        return said
 
     def stop(self) -> None:
         self._threads.stop()
@@ -147,18 +161,24 @@ class LeaderSource:
         self.teleoperator.close()
 
     def _read(self, loop: Any) -> None:
-        due = time.monotonic()
+        due, period = time.monotonic(), 1 / max(self.rate, READ_HZ)
         while not self._threads.over.is_set():
+            look = loop.snapshot()
+            if look.state not in FOLLOWED and isinstance(self.teleoperator, Attaches):
+                self.teleoperator.forget()
+            self.teleoperator.follow(look.as_snapshot())  # first: who jogs begins at the arm's own pose
             intent = self.teleoperator.read()
             self.events |= intent.events
             if "e-stop" in intent.events:
                 loop.estop()
-            if loop.push_setpoint(np.asarray(intent.values, np.float64), intent.captured) == "":
+            if (
+                loop.push_setpoint(np.asarray(intent.values, np.float64), intent.captured + round(AHEAD * period * 1e9))
+                == ""
+            ):
                 loop.heartbeat()  # only what was taken is a sign of life
-            self.teleoperator.follow(loop.snapshot().as_snapshot())
-            due += 1 / self.rate
+            due += period
             self._threads.over.wait(max(0.0, due - time.monotonic()))
-            due = max(due, time.monotonic() - 1 / self.rate)
+            due = max(due, time.monotonic() - period)
 
 
 class PolicySource:

@@ -74,6 +74,30 @@ def follows(subject: TeleoperatorSubject) -> None:
         ended("follow(snapshot)", lambda: device.follow(shot))
 
 
+@rule("one that asks for limits and an e-stop takes them, and forgets as often as it is told")
+def attaches(subject: TeleoperatorSubject) -> None:
+    import numpy as np
+
+    from rl.api.protocols import Attaches, Axis, Snapshot
+
+    with subject.connected() as device:
+        asks = isinstance(device, Attaches)
+        if not asks:
+            return
+        action, stops = device.action, list[float]()
+        pairs = zip(action.names, action.units, strict=True)
+        axes = [Axis(name, unit, -90.0, 90.0, 100.0, 1000.0) for name, unit in pairs]
+        ended("attach(axes, estop)", lambda: device.attach(axes, lambda: stops.append(time.monotonic())))
+        pose = np.linspace(-30.0, 30.0, len(axes)).astype(np.float32)
+        for _ in range(3):
+            ended("forget()", device.forget)
+            shot = Snapshot(pose, time.monotonic_ns(), np.zeros(len(axes), np.float32))
+            device.follow(shot)
+            values = device.read().values
+            require(bool(np.isfinite(values).all()), "read().values are not finite once it is attached")
+        require(not stops, "it calls the e-stop though nobody asked for it")
+
+
 @rule("close may be called twice and releases the port", gate=True)
 def releases(subject: TeleoperatorSubject) -> None:
     device = subject.make()
@@ -95,7 +119,7 @@ def releases(subject: TeleoperatorSubject) -> None:
     ended("close() after the plug was pulled", device.close)
 
 
-RULES = (*listing.RULES, is_made_quietly, needs_connecting, releases, reads, follows)
+RULES = (*listing.RULES, is_made_quietly, needs_connecting, releases, reads, follows, attaches)
 
 
 def subject(name: str, options: dict[str, Any]) -> TeleoperatorSubject:
