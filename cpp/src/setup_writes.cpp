@@ -155,9 +155,14 @@ Result<std::vector<StoredValue>> SetupBus::readdress(int from, int to, unsigned 
                                        "? unplug all but one of them"};
   }
   if (from != to) {
-    const auto taken = look(to);
-    if (!taken.ok()) return taken.error();
-    if (taken.value()) {
+    const auto wire = static_cast<std::uint8_t>(to);
+    bool taken = false;
+    for (int turn = 0; turn < kTries && !taken; ++turn) {
+      const Heard heard = ask(encode_plain(Instruction::ping, wire), wire, 0, kFlashPatience, false);
+      taken = heard.packets > 0 || heard.disturbed;
+    }
+    if (lost_) return lost();
+    if (taken) {
       return Error{ErrorCode::usage,
                    "id " + std::to_string(to) + " is another motor's on " + port_ + "; unplug that one"};
     }
@@ -189,8 +194,12 @@ Result<> SetupBus::readdress_locked(int from, int to, unsigned baud, std::vector
   if (!lock(from, false)) return silent(from);
   if (from != to) {
     const std::array<std::uint8_t, 1> data = {static_cast<std::uint8_t>(to)};
-    for (int turn = 0; turn < kTries && get_value(to, id_register) != to; ++turn) put(from, at::kId, data);
-    if (get_value(to, id_register) != to) return silent(to);
+    bool moved = false;
+    for (int turn = 0; turn < kTries && !moved; ++turn) {
+      put(from, at::kId, data);  // acknowledged under the old id, or not at all
+      moved = get_value(to, id_register) == to;
+    }
+    if (!moved) return silent(to);
   }
   if (*rate != code) {
     const std::array<std::uint8_t, 1> data = {static_cast<std::uint8_t>(code)};

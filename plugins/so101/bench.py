@@ -7,9 +7,9 @@ from typing import Any
 from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import Screen
 from rl.plugins.so101 import JOINTS, calibration
+from rl.plugins.so101.archive import Archive, archive_of
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.person import SimulatedPerson
-from rl.plugins.so101.profile import Archive
 
 MODEL = "sts3215"
 BAUD = 1_000_000
@@ -80,20 +80,21 @@ class Bench:
 
     def identify(self) -> None:
         """Every joint has one motor of the right model. Errors name the joints that do not."""
-        found = {name: self.bus.look(motor) for name, motor in self.ids.items()}
         port = self.bus.port
-        silent = [f"{name} (id {self.ids[name]})" for name, motor in found.items() if motor is None]
-        if len(silent) == len(found):
+        if not self.positions() and not self.positions():
             todo = "is its supply on? motors that never had an id get one by `rl setup-motors`"
             raise MissingPart(f"no motor answers at {BAUD} baud", where=port, todo=todo)
-        if silent:
-            todo = "check the cable between them; `rl setup-motors` finds motors with another id or rate"
-            raise MissingPart(f"motor missing: {', '.join(silent)}", where=port, todo=todo)
+        found = {name: self.bus.look(motor) for name, motor in self.ids.items()}
         motors = {name: motor for name, motor in found.items() if motor is not None}
         for name, motor in motors.items():
             if motor["several"]:
                 todo = "unplug one of them and run `rl setup-motors`"
                 raise InputError(f"two motors with id {motor['id']} ({name})?", where=port, todo=todo)
+        silent = [f"{name} (id {self.ids[name]})" for name, motor in found.items() if motor is None]
+        if silent:
+            todo = "check the cable between them; `rl setup-motors` finds motors with another id or rate"
+            raise MissingPart(f"motor missing: {', '.join(silent)}", where=port, todo=todo)
+        for name, motor in motors.items():
             if motor["model_name"] != MODEL:
                 named = motor["model_name"] or "unknown"
                 what = f"{name} (id {motor['id']}) is model {named} ({motor['model']}), not {MODEL}"
@@ -134,14 +135,3 @@ class Bench:
             if name not in found:
                 found[name] = (self.bus.read(motor, "Present_Position"), 0)
         return {name: found[name][0] for name in self.ids}
-
-
-def archive_of(config: So101Config | LeaderConfig, *, leader: bool) -> Archive:
-    """The file that a calibration is written to, and its versions. Errors: InputError for an arm without a name."""
-    option = "teleop" if leader else "robot"
-    if config.id is None or config.id == "None":
-        todo = f"give the arm a name: --{option}.id NAME"
-        raise InputError("an arm without a name has no calibration file", where=option, todo=todo)
-    role: calibration.Role = "teleoperators" if leader else "robots"
-    places = calibration.places(role, config.id, config.calibration_dir)
-    return Archive(next((path for path in places if path.is_file()), places[0]))

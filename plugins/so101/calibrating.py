@@ -10,9 +10,9 @@ from typing import Any
 from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import Screen
 from rl.plugins.so101 import JOINTS, calibration, sweep
+from rl.plugins.so101.archive import Archive, Profile, read_profile, write_durably
 from rl.plugins.so101.bench import Bench
 from rl.plugins.so101.config import LeaderConfig, So101Config
-from rl.plugins.so101.profile import Archive, Profile, write_durably
 from rl.plugins.so101.sweep import Track
 
 ROUNDS = 3  # of the sweep, for joints that were not moved well
@@ -20,6 +20,7 @@ SHOW_NS = 100_000_000
 PERIOD_NS = 8_000_000  # of the readings: 50 a second are needed, a loaded machine loses some
 SILENT_NS = 3_000_000_000
 DRIFT, MOVED = 2, 20  # steps: as predicted; the arm was touched meanwhile
+SIMULATED = "sim"  # in place of the adapter's serial number
 MULTI_TURN = 16  # bit 4 of Phase
 
 
@@ -49,7 +50,7 @@ class Calibrating:
         for line in sweep.differences(self.old, new):
             self.screen.result("note", f"changes {line}")
         self.screen.ask("store", "Press Enter to store this calibration, Ctrl-C to leave everything as it was.")
-        adapter = str(_core().usb_port(bench.bus.port)["serial"])
+        adapter = SIMULATED if bench.emulator is not None else str(_core().usb_port(bench.bus.port)["serial"])
         ends = {name: (joint.range_min, joint.range_max) for name, joint in new.items()}
         profile = Profile(calibration.fingerprint(new), rest, ends, adapter)
         store(bench, self.archive, new, calibration.text(new).encode(), profile)
@@ -57,6 +58,11 @@ class Calibrating:
     def _old(self) -> dict[str, calibration.Joint]:
         if not self.archive.file.is_file():
             return {}
+        if self.bench.emulator is not None:
+            profile = self.archive.profile()
+            if profile is None or profile.adapter != SIMULATED:
+                what = f"{self.archive.file} belongs to a real arm"
+                raise InputError(what, where="port sim", todo=f"give another --{self.bench.option}.id")
         try:
             return calibration.read(self.archive.file)
         except InputError as error:
@@ -158,14 +164,8 @@ def restore(config: So101Config | LeaderConfig, number: int, screen: Screen, *, 
             archive.keep_file()
         bench.identify()
         bench.go_limp()
-        profile = _profile_of(archive, number)
+        profile = read_profile(archive.profile_path(number))
         store(bench, archive, wanted, archive.path(number).read_bytes(), profile)
-
-
-def _profile_of(archive: Archive, number: int) -> Profile | None:
-    from rl.plugins.so101.profile import read_profile
-
-    return read_profile(archive.profile_path(number))
 
 
 def store(

@@ -55,7 +55,9 @@ class Checking:
         held = {register: self._read(joint, register) for register in wanted}
         differing = [f"{r} {held[r]}, file {v}" for r, v in wanted.items() if held[r] != v]
         if differing:
-            self._fail(f"{name}: the motor holds {'; '.join(differing)}", "--roll-back N stores a version, or calibrate")
+            self._fail(
+                f"{name}: the motor holds {'; '.join(differing)}", "--roll-back N stores a version, or calibrate"
+            )
         self._mode(name, joint)
         self._place(name, joint)
         self._health(name, joint)
@@ -110,7 +112,9 @@ class Checking:
         profile = self.archive.profile()
         if profile is None:
             what = "no sweep of this calibration is known: it was made elsewhere"
-            self.screen.result("note", what, "" if self.bench.leader else "no rest pose either: rl calibrate records one")
+            self.screen.result(
+                "note", what, "" if self.bench.leader else "no rest pose either: rl calibrate records one"
+            )
             return
         for name, ends in profile.measured.items():
             joint = known.get(name)

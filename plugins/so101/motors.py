@@ -1,9 +1,10 @@
 """Setting an arm's motors up: ids and rates, one motor at a time, the gripper first. Nothing gains torque."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rl.api import InputError, RlError
-from rl.api.protocols import Screen
+from rl.api.protocols import Mark, Screen
 from rl.plugins.so101 import JOINTS
 from rl.plugins.so101.bench import BAUD, MODEL, Bench
 from rl.plugins.so101.config import LeaderConfig, So101Config
@@ -40,7 +41,9 @@ def _one(bench: Bench, name: str) -> None:
         "note", f"found id {motor['id']} at {motor['baud']} baud, {motor['model_name']}, firmware {firmware}"
     )
     changes = bench.bus.readdress(motor["id"], wanted, BAUD)
-    told = [f"{'id' if register == 'ID' else 'baud rate code'} {old} -> {new}" for _, register, old, new, w in changes if w]
+    told = [
+        f"{'id' if register == 'ID' else 'baud rate code'} {old} -> {new}" for _, register, old, new, w in changes if w
+    ]
     bench.screen.result("pass", f"{name} is id {wanted}: {', '.join(told) or 'it was already, nothing written'}")
 
 
@@ -76,10 +79,29 @@ def problem(found: list[dict[str, Any]]) -> tuple[str, str]:
     return "", ""
 
 
-def raw_positions(config: So101Config | LeaderConfig, *, leader: bool) -> dict[str, int]:
-    """Where the motors 1 to 6 of a port stand, in steps; those that answer."""
-    with Bench(config, _Nobody(), leader=leader) as bench:
+class Watch:
+    """A port that is looked at, to see whether it is the arm that somebody moves."""
+
+    def __init__(self, config: So101Config | LeaderConfig, *, leader: bool) -> None:
+        self._bench = Bench(config, _Nobody(), leader=leader)
+        self._looks = 0
+
+    def positions(self) -> dict[str, int]:
+        """joint -> steps of the motors 1 to 6 that answer. An emulated arm is moved a little before each further
+        look."""
+        bench = self._bench
+        if bench.bus is None:
+            bench.__enter__()
+        if bench.emulator is not None and self._looks:
+            here = [int(steps) for steps in bench.emulator.positions()]
+            for place, steps in enumerate(here, 1):
+                bench.emulator.set_register(place, 56, (steps + 150).to_bytes(2, "little"))
+        self._looks += 1
         return {name: steps for name, (steps, _) in bench.positions().items()}
+
+    def close(self) -> None:
+        """Releases the port; may be called twice."""
+        self._bench.close()
 
 
 class _Nobody:
@@ -94,8 +116,8 @@ class _Nobody:
     def answered(self) -> bool:
         return True
 
-    def show(self, rows: Any) -> None:
+    def show(self, rows: Sequence[str]) -> None:
         """Nobody looks."""
 
-    def result(self, mark: Any, what: str, todo: str = "") -> None:
+    def result(self, mark: Mark, what: str, todo: str = "") -> None:
         """Nobody looks."""

@@ -232,7 +232,10 @@ def machine(tmp_path: Path) -> dict[str, str]:
     """A machine with two adapters: CDC-ACM with a serial number, FTDI with a latency timer."""
     sys, dev = tmp_path / "sys", tmp_path / "dev"
     (dev / "serial" / "by-id").mkdir(parents=True)
-    for name, serial, levels, vendor in (("ttyACM0", "5A46", "1-1/1-1:1.0", "1a86"), ("ttyUSB3", "FT99", "1-2/1-2:1.0/ttyUSB3", "0403")):
+    for name, serial, levels, vendor in (
+        ("ttyACM0", "5A46", "1-1/1-1:1.0", "1a86"),
+        ("ttyUSB3", "FT99", "1-2/1-2:1.0/ttyUSB3", "0403"),
+    ):
         device = sys / "devices" / levels
         device.mkdir(parents=True)
         usb = sys / "devices" / levels.split("/")[0]

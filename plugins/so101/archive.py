@@ -17,6 +17,7 @@ from typing import Any
 from rl.api import InputError
 from rl.api.protocols import Version
 from rl.plugins.so101 import JOINTS, calibration
+from rl.plugins.so101.config import LeaderConfig, So101Config
 
 FORMAT = 1
 
@@ -124,8 +125,9 @@ class Archive:
         return same[-1] if same else None
 
     def keep(self, content: bytes, profile: Profile | None) -> int:
-        """One more version; its number."""
-        number = (self.numbers() or [0])[-1] + 1
+        """One more version; its number. What is the newest already stays one version, with the new profile."""
+        last = (self.numbers() or [0])[-1]
+        number = last if last and self.path(last).read_bytes() == content else last + 1
         if profile is not None:
             write_durably(self.profile_path(number), profile.text().encode())
         write_durably(self.path(number), content)
@@ -156,3 +158,14 @@ class Archive:
         except InputError:
             values = {}
         return Version(number, made, current, values)
+
+
+def archive_of(config: So101Config | LeaderConfig, *, leader: bool) -> Archive:
+    """The file that a calibration is written to, and its versions. Errors: InputError for an arm without a name."""
+    option = "teleop" if leader else "robot"
+    if config.id is None or config.id == "None":
+        todo = f"give the arm a name: --{option}.id NAME"
+        raise InputError("an arm without a name has no calibration file", where=option, todo=todo)
+    role: calibration.Role = "teleoperators" if leader else "robots"
+    places = calibration.places(role, config.id, config.calibration_dir)
+    return Archive(next((path for path in places if path.is_file()), places[0]))
