@@ -161,11 +161,17 @@ class Archive:
 
 
 def archive_of(config: So101Config | LeaderConfig, *, leader: bool) -> Archive:
-    """The file that a calibration is written to, and its versions. Errors: InputError for an arm without a name."""
+    """Of the file that an arm's calibration is read from, or would be. Errors: InputError for an id that is no name."""
+    role: calibration.Role = "teleoperators" if leader else "robots"
+    places = calibration.places(role, config.id, config.calibration_dir)
+    return Archive(next((path for path in places if path.is_file()), places[0]))
+
+
+def written_archive_of(config: So101Config | LeaderConfig, *, leader: bool) -> Archive:
+    """Of the file that is written: where LeRobot looks today. Errors: InputError for an arm without a name."""
     option = "teleop" if leader else "robot"
     if config.id is None or config.id == "None":
         todo = f"give the arm a name: --{option}.id NAME"
         raise InputError("an arm without a name has no calibration file", where=option, todo=todo)
     role: calibration.Role = "teleoperators" if leader else "robots"
-    places = calibration.places(role, config.id, config.calibration_dir)
-    return Archive(next((path for path in places if path.is_file()), places[0]))
+    return Archive(calibration.places(role, config.id, config.calibration_dir)[0])

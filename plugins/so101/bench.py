@@ -7,7 +7,7 @@ from typing import Any
 from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import Screen
 from rl.plugins.so101 import JOINTS, calibration
-from rl.plugins.so101.archive import Archive, archive_of
+from rl.plugins.so101.archive import Archive, archive_of, written_archive_of
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.person import SimulatedPerson
 
@@ -62,8 +62,12 @@ class Bench:
         return "teleoperators" if self.leader else "robots"
 
     def archive(self) -> Archive:
-        """Of the arm's calibration file. Errors: InputError for an arm without a name."""
+        """Of the calibration file that the arm has, or would have."""
         return archive_of(self.config, leader=self.leader)
+
+    def written_archive(self) -> Archive:
+        """Of the file that is written. Errors: InputError for an arm without a name."""
+        return written_archive_of(self.config, leader=self.leader)
 
     def remember(self, known: Mapping[str, calibration.Joint]) -> None:
         """An emulated arm forgets what was stored in it when it ends: it gets its registers from the file again."""

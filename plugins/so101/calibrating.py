@@ -1,5 +1,6 @@
 """Calibrating one arm: torque off, sweep by hand, unwrap, judge, choose offsets, store in motors and file."""
 
+import os
 import signal
 import statistics
 import threading
@@ -20,6 +21,7 @@ SHOW_NS = 100_000_000
 PERIOD_NS = 8_000_000  # of the readings: 50 a second are needed, a loaded machine loses some
 SILENT_NS = 3_000_000_000
 DRIFT, MOVED = 2, 20  # steps: as predicted; the arm was touched meanwhile
+WAITING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIMULATED = "sim"  # in place of the adapter's serial number
 MULTI_TURN = 16  # bit 4 of Phase
 
@@ -29,7 +31,7 @@ class Calibrating:
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.screen = bench, bench.screen
-        self.archive = bench.archive()
+        self.archive = bench.written_archive()
         self.old = self._old()
         self.offsets: dict[str, int] = {}
 
@@ -56,15 +58,16 @@ class Calibrating:
         store(bench, self.archive, new, calibration.text(new).encode(), profile)
 
     def _old(self) -> dict[str, calibration.Joint]:
-        if not self.archive.file.is_file():
+        found = self.bench.archive()  # in the folder of an older version, perhaps
+        if not found.file.is_file():
             return {}
         if self.bench.emulator is not None:
-            profile = self.archive.profile()
+            profile = found.profile()
             if profile is None or profile.adapter != SIMULATED:
-                what = f"{self.archive.file} belongs to a real arm"
+                what = f"{found.file} belongs to a real arm"
                 raise InputError(what, where="port sim", todo=f"give another --{self.bench.option}.id")
         try:
-            return calibration.read(self.archive.file)
+            return calibration.read(found.file)
         except InputError as error:
             self.screen.result("warn", f"{error}; it will be kept as a version", "a new one is made now")
             return {}
@@ -157,7 +160,7 @@ def calibrate(config: So101Config | LeaderConfig, screen: Screen, *, leader: boo
 def restore(config: So101Config | LeaderConfig, number: int, screen: Screen, *, leader: bool) -> None:
     """Make version `number` the current one, in motors and file."""
     with Bench(config, screen, leader=leader) as bench:
-        archive = bench.archive()
+        archive = bench.written_archive()
         wanted = archive.read(number)
         bench.name_motors(wanted)
         if archive.file.is_file():
@@ -224,18 +227,19 @@ def _check_drift(
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C waits until the block has ended."""
+    """Ctrl-C, a closed terminal and a polite kill wait until the block has ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    before = {one: signal.signal(one, lambda number, _: came.append(number)) for one in WAITING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    for number in came:
+        os.kill(os.getpid(), number)
 
 
 def _rows(tracks: Mapping[str, Track]) -> list[str]:

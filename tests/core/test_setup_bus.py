@@ -1,6 +1,10 @@
 """The bus of set-up: what it finds on a line of unknown motors, what it changes, and that nothing gains torque."""
 
+import os
+import pty
 import re
+import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,7 +179,7 @@ def test_a_restart_and_factory_values_leave_a_motor_without_torque(arm: _core.Em
 def test_lost_and_damaged_replies_do_not_invent_motors(arm: _core.Emulator, bus: _core.SetupBus) -> None:
     arm.fault("corrupt", rate=0.05)
     arm.fault("drop", rate=0.05)
-    assert all(bus.read(3, "Model_Number") == 777 for _ in range(50))
+    assert all(bus.read(3, "Model_Number") == 777 for _ in range(20))
     assert bus.look(200) is None
 
 
@@ -188,6 +192,68 @@ def test_an_scs_line_is_asked_one_by_one(arm: _core.Emulator) -> None:
     assert bus.positions([1, 2])
     assert arm.statistics()["sync_reads"] == 0
     bus.close()
+
+
+def test_a_motor_that_acknowledges_no_write_is_stored_all_the_same(arm: _core.Emulator, bus: _core.SetupBus) -> None:
+    arm.set_register(2, 8, bytes([0]))
+    assert bus.store([(2, "P_Coefficient", 20)])[0][-1]
+    assert (arm.registers(2)[21], arm.registers(2)[LOCK]) == (20, 1)
+
+
+class BigEndianServo(threading.Thread):
+    """One SCS0009, id 7, as the facts have it: words big-endian, the lock at 48, silent at a sync-read."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.memory = bytearray(128)
+        self.memory[0:6] = bytes([1, 7, 1, 5, 4, 7])
+        self.memory[48] = 1
+        self.memory[56:58] = (700).to_bytes(2, "big")
+        self.instructions: list[int] = []
+        self.start()
+
+    def run(self) -> None:
+        data = b""
+        while True:
+            try:
+                data += os.read(self.master, 256)
+            except OSError:
+                return
+            while len(data) >= 4 and len(data) >= data[3] + 4:
+                request, data = data[: data[3] + 4], data[data[3] + 4 :]
+                self.instructions.append(request[4])
+                if request[2] == 7:
+                    self.answer(request[4], request[5:-1])
+
+    def answer(self, instruction: int, body: bytes) -> None:
+        data = b""
+        if instruction == 2:
+            data = bytes(self.memory[body[0] : body[0] + body[1]])
+        elif instruction == 3:
+            self.memory[body[0] : body[0] + len(body) - 1] = body[1:]
+        packet = bytes([7, len(data) + 2, 0]) + data
+        os.write(self.master, b"\xff\xff" + packet + bytes([~sum(packet) & 0xFF]))
+
+    def close(self) -> None:
+        os.close(self.slave)
+        os.close(self.master)
+
+
+def test_an_scs_motor_is_read_and_stored_big_endian() -> None:
+    servo = BigEndianServo()
+    bus = _core.SetupBus(os.ttyname(servo.slave), "scs0009")
+    bus.open()
+    found = bus.look(7)
+    assert (found["model"], found["model_name"], found["firmware"]) == (1284, "scs0009", 107)
+    assert bus.positions([7])[7][0] == 700
+    assert bus.store([(7, "Max_Position_Limit", 1000)]) == [(7, "Max_Position_Limit", 0, 1000, True)]
+    assert bytes(servo.memory[11:13]) == (1000).to_bytes(2, "big")
+    assert servo.memory[48] == 1
+    assert 0x82 not in servo.instructions
+    bus.close()
+    servo.close()
 
 
 def test_a_port_that_is_gone_or_closed_says_so(arm: _core.Emulator, bus: _core.SetupBus) -> None:
