@@ -97,6 +97,7 @@ py::dict told(const rl::UsbPort& port) {
   out["driver"] = port.driver;
   out["latency_ms"] = port.latency_ms;
   out["latency_file"] = port.latency_file;
+  out["slow"] = rl::slow_adapter(port);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "rl/clock.hpp"
+#include "rl/usb_ports.hpp"
 
 namespace rl {
 namespace {
@@ -75,6 +76,8 @@ Result<> SetupBus::open(unsigned baud) {
   baud_ = baud;
   lost_ = false;
   latency_note_ = request_low_latency(line_);
+  // The timer after that request: low-latency mode sets it where the driver may.
+  if (auto slow = slow_adapter(usb_port(port_)); !slow.empty()) latency_note_ = std::move(slow);
   // A READ's own bytes are never its reply (a PING's may be), and an echo needs no motor.
   const Request probe = encode_read(1, at::kId, 1);
   send(probe);

@@ -96,6 +96,12 @@ UsbPort usb_port(const std::string& path, const DeviceRoots& roots) {
   return port;
 }
 
+std::string slow_adapter(const UsbPort& port) {
+  if (port.latency_ms <= 1) return "";
+  return "the adapter holds replies back for " + std::to_string(port.latency_ms) +
+         " ms; set its timer with: echo 1 | sudo tee " + port.latency_file;
+}
+
 Result<std::string> find_port_by_serial(const std::string& serial, const DeviceRoots& roots) {
   if (serial.empty()) return Error{ErrorCode::usage, "the adapter has no serial number to be found by"};
   std::string found;

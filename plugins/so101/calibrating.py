@@ -6,6 +6,7 @@ import statistics
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rl.api import InputError, MissingPart, RlError
@@ -131,10 +132,12 @@ class Calibrating:
             self.screen.ask("middle", f"Turn {named} to its middle, the gripper level, then press Enter.")
             pose = self.bench.pose()
             centres = {name: (pose[name] + self.offsets[name]) % sweep.TURN for name in round_ones}
-        motors = self.bench.ids
-        return {
-            name: sweep.settle(motors[name], tracks[name].low, tracks[name].high, centres.get(name)) for name in JOINTS
-        }
+        new = {}
+        for name in JOINTS:
+            joint = sweep.settle(self.bench.ids[name], tracks[name].low, tracks[name].high, centres.get(name))
+            turned = self.old[name].drive_mode if name in self.old else 0  # a choice, not a measurement: it stays
+            new[name] = replace(joint, drive_mode=turned)
+        return new
 
     def _rest(self, new: Mapping[str, calibration.Joint]) -> dict[str, int]:
         """Where the arm lies when nothing holds it, in steps after the new offset."""
@@ -161,10 +164,9 @@ def restore(config: So101Config | LeaderConfig, number: int, screen: Screen, *, 
     """Make version `number` the current one, in motors and file."""
     with Bench(config, screen, leader=leader) as bench:
         archive = bench.written_archive()
+        archive.keep_file()
         wanted = archive.read(number)
         bench.name_motors(wanted)
-        if archive.file.is_file():
-            archive.keep_file()
         bench.identify()
         bench.go_limp()
         profile = read_profile(archive.profile_path(number))

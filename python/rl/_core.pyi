@@ -124,7 +124,7 @@ class SetupBus:
 
 def usb_ports(*, sys: str = "/sys", dev: str = "/dev") -> list[dict[str, Any]]:
     """Serial ports of USB adapters: {path, by_id, serial, vendor, product, name, driver, latency_ms (-1: no timer),
-    latency_file}. Opens nothing."""
+    latency_file, slow ('' or what its timer does and how to set it)}. Opens nothing."""
 
 def usb_port(path: str, *, sys: str = "/sys", dev: str = "/dev") -> dict[str, Any]: ...
 def find_port_by_serial(serial: str, *, sys: str = "/sys", dev: str = "/dev") -> str:

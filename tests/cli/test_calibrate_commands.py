@@ -5,12 +5,15 @@ import os
 import pty
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from rl import _core
 from rl.api import InputError, MissingPart
-from rl.cli import find_port
+from rl.api.protocols import Calibrates
+from rl.cli import doctor, find_port
+from rl.cli.calibrate import devices
 from rl.cli.main import main
 from rl.cli.screen import TerminalScreen
 from rl.config import Selected
@@ -23,6 +26,7 @@ ARM = ["--robot", "so101", "--robot.port", "sim", "--robot.id", "arm"]
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_LEROBOT_CALIBRATION", str(tmp_path))
     monkeypatch.setattr("rl.plugins.so101.person.STEP", 300)
+    monkeypatch.setattr("rl.plugins.so101.calibrating.PERIOD_NS", 2_000_000)
     return tmp_path
 
 
@@ -58,6 +62,44 @@ def test_an_emulated_arm_is_calibrated_checked_and_taken_back(place, capsys):
 def test_a_leader_is_calibrated_too(place):
     assert main(["calibrate", "--teleop", "so101-leader", "--teleop.port", "sim", "--teleop.id", "lead"]) == 0
     assert (place / "teleoperators" / "so_leader" / "lead.json").is_file()
+
+
+def test_two_arms_are_calibrated_one_after_the_other(place, capsys):
+    words = [
+        "--robot",
+        "so101",
+        "--robot.id",
+        "pair",
+        "--robot.arms.left.port",
+        "sim",
+        "--robot.arms.right.port",
+        "sim",
+    ]
+    assert main(["calibrate", *words]) == 0
+    out = capsys.readouterr().out
+    assert out.index("left:") < out.index("pair_left.json") < out.index("right:") < out.index("pair_right.json")
+    assert len(list((place / "robots" / "so_follower").glob("pair_*.json"))) == 2
+
+
+def test_a_robot_without_the_ability_says_so(monkeypatch):
+    class Plain:
+        def __init__(self, config):
+            self.config = config
+
+    monkeypatch.setattr("rl.registry.Registry.implementation", lambda *_: Plain)
+    with pytest.raises(InputError, match="robot so101 cannot be calibrated here"):
+        next(devices(Selected("robot", "so101", So101Config()), None, Calibrates, "cannot be calibrated"))
+
+
+def test_the_doctor_names_the_adapter_and_what_slows_it(monkeypatch):
+    facts = port("/dev/ttyUSB0", "FT1") | {"vendor": "0403", "driver": "ftdi_sio", "slow": "holds back; echo 1"}
+    monkeypatch.setattr(_core, "usb_port", lambda path: facts)
+    ok, slow = doctor._adapter(Path("/dev/ttyUSB0"))
+    assert "serial FT1" in ok.what
+    assert "usb-FT1" in ok.what
+    assert (slow.mark, slow.what) == ("warn", "/dev/ttyUSB0: holds back; echo 1")
+    monkeypatch.setattr(_core, "usb_port", lambda path: facts | {"vendor": ""})
+    assert doctor._adapter(Path("/dev/ttyS0")) == []
 
 
 def test_lerobots_words_are_understood(place, capsys):

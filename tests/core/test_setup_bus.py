@@ -324,7 +324,10 @@ def test_ports_are_listed_with_name_serial_number_and_latency(machine: dict[str,
     assert first["by_id"] == f"{machine['dev']}/serial/by-id/usb-5A46"
     assert first["name"] == "USB [31mSerial"  # an adapter cannot command the terminal
     assert (second["serial"], second["latency_ms"]) == ("FT99", 16)
-    assert second["latency_file"].endswith("latency_timer")
+    assert first["slow"] == ""
+    assert f"for 16 ms; set its timer with: echo 1 | sudo tee {second['latency_file']}" in second["slow"]
+    Path(second["latency_file"]).write_text("1")
+    assert _core.usb_ports(**machine)[1]["slow"] == ""
 
 
 def test_an_adapter_is_found_again_by_its_serial_number(machine: dict[str, str]) -> None:

@@ -2,6 +2,8 @@
 ///
 /// Everything here may wait. What it may write is little: torque off, the lock, and stored registers of a
 /// motor without torque. There is no call that writes a goal or switches torque on, so nothing can move.
+/// REG_WRITE and ACTION are left out for the same reason: an ACTION also carries out what another program had
+/// staged.
 #pragma once
 
 #include <array>

@@ -36,6 +36,10 @@ struct DeviceRoots {
 /// links.
 [[nodiscard]] UsbPort usb_port(const std::string& path, const DeviceRoots& roots = {});
 
+/// What a slow latency timer of the adapter does, and the command that sets it; "" when there is none or it
+/// is set.
+[[nodiscard]] std::string slow_adapter(const UsbPort& port);
+
 /// The path that the adapter with this serial number has now. Errors: absent when there is none; usage when
 /// the number is empty or several adapters share it.
 [[nodiscard]] Result<std::string> find_port_by_serial(const std::string& serial,

@@ -149,9 +149,8 @@ def _adapter(port: Path) -> list[Finding]:
     name = facts["by_id"] or "no name that stays (/dev/serial/by-id)"
     serial = f"serial {facts['serial']}" if facts["serial"] else "no serial number: it is not found again by itself"
     found = [Finding("ok", f"{port} is {facts['name'] or 'an adapter'} ({facts['driver']}), {serial}, {name}")]
-    if facts["latency_ms"] > 1:
-        what = f"{port} holds replies back for {facts['latency_ms']} ms: the loop cannot run at its rate"
-        found.append(Finding("warn", what, f"echo 1 | sudo tee {facts['latency_file']}"))
+    if facts["slow"]:
+        found.append(Finding("warn", f"{port}: {facts['slow']}"))
     return found
 
 

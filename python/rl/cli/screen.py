@@ -36,7 +36,7 @@ class TerminalScreen:
             return False
         if not sys.stdin.readline():
             raise InputError("nobody is there to answer", todo="run it in a terminal")
-        self._settle()
+        self._drawn += self._drawn > 0  # Enter moved the cursor down by a line
         return True
 
     def show(self, rows: Sequence[str]) -> None:

@@ -63,6 +63,7 @@ class Person(SimulatedPerson):
 @pytest.fixture(autouse=True)
 def quick_hand(monkeypatch):
     monkeypatch.setattr("rl.plugins.so101.person.STEP", 300)
+    monkeypatch.setattr("rl.plugins.so101.calibrating.PERIOD_NS", 2_000_000)
 
 
 @pytest.fixture
@@ -337,6 +338,18 @@ def test_versions_are_kept_compared_and_restored(arm, person, robot, tmp_path):
         robot.restore(9, Person(Log(), arm))
 
 
+def test_the_file_that_lerobot_wrote_is_stored_in_the_motors_as_version_1(arm, person, robot, tmp_path):
+    offset, low, high = -1088, 1500, 2700
+    known = {
+        j.name: calibration.Joint(j.id, 0, j.homing_offset, j.range_min + 5, j.range_max - 5) for j in arm.calibration()
+    } | {"gripper": calibration.Joint(6, 0, offset, low, high)}
+    calibration.write(tmp_path / "arm.json", known)
+    robot.restore(1, person)
+    assert calibration.read(tmp_path / "arm.json") == known
+    robot.connect()
+    assert [v.number for v in robot.versions()] == [1]
+
+
 def test_a_broken_file_stops_the_check_and_is_kept_when_a_new_one_is_made(arm, person, robot, tmp_path):
     (tmp_path / "arm.json").write_text("{ broken")
     with pytest.raises(InputError, match=r"arm\.json: not readable as JSON"):
@@ -396,6 +409,13 @@ def test_a_file_in_an_older_folder_is_read_and_the_new_one_lies_where_lerobot_lo
     So101(So101Config(port=arm.port, id="arm")).calibrate(person)
     assert person.log.said("changes gripper: homing_offset -50")
     assert (tmp_path / "robots" / "so_follower" / "arm.json").is_file()
+
+
+def test_a_joint_that_was_turned_round_in_the_file_stays_so(arm, person, robot, tmp_path):
+    known = {n: calibration.Joint(i + 1, int(n == "gripper"), 0, 700, 3300) for i, n in enumerate(JOINTS)}
+    calibration.write(tmp_path / "arm.json", known)
+    robot.calibrate(person)
+    assert {n: j.drive_mode for n, j in calibration.read(tmp_path / "arm.json").items()}["gripper"] == 1
 
 
 def test_the_file_of_an_arm_without_a_name_is_checked(arm, person, tmp_path):
