@@ -183,25 +183,26 @@ Result<int> SetupBus::read(int id, std::string_view name) {
 }
 
 /// Two motors with one id answer together: twice as many bytes, or damaged ones. Their identities may be
-/// equal to the bit, so that one sound reply arrives; what they measure is not.
+/// equal to the bit, so that one sound reply arrives; what they measure is not. One damaged reply is the
+/// line's fault.
 Result<std::optional<FoundMotor>> SetupBus::look(int id) {
+  constexpr int kLooks = 4;
+  constexpr int kEnough = 3;
   const auto wire = static_cast<std::uint8_t>(id);
-  std::size_t doubled = 0;
-  std::size_t disturbed = 0;
+  int odd = 0;
   std::vector<std::uint8_t> identity;
   const auto listen = [&](std::uint8_t address, std::size_t count, int turn) {
     const Heard heard = ask(encode_read(wire, address, static_cast<std::uint8_t>(count)), wire, count,
                             kPatience << turn, true);
-    if (heard.packets > 1) ++doubled;
-    if (heard.disturbed) ++disturbed;
+    if (heard.packets > 1 || heard.disturbed) ++odd;
     if (heard.packets > 0 && address == 0) identity = heard.data;
   };
   for (int turn = 0; turn < kTries && identity.empty() && !lost_; ++turn) listen(0, kIdentity, turn);
-  for (int turn = 0; turn < kTries && (!identity.empty() || disturbed > 0) && !lost_; ++turn) {
+  for (int turn = 0; turn < kLooks && (!identity.empty() || odd > 0) && !lost_; ++turn) {
     listen(at::kPresentPosition, kConditions, 0);
   }
   if (lost_) return lost();
-  const bool several = doubled > 0 || disturbed > 1;
+  const bool several = odd >= kEnough;
   if (identity.empty() && !several) return std::optional<FoundMotor>{};
   FoundMotor out;
   out.baud = baud_;

@@ -148,7 +148,8 @@ def test_the_screen_goes_on_at_enter_and_ends_with_the_terminal(monkeypatch, cap
     with os.fdopen(slave, "r", closefd=True) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
         screen = TerminalScreen()
-        os.write(master, b"\n")
+        os.write(master, b"\n\n")  # too early: it answers nothing
+        threading.Timer(0.3, os.write, (master, b"\n")).start()
         screen.ask("one", "Do this.")
         screen.begin("two", "Do that.")
         assert not screen.answered()

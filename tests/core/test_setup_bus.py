@@ -180,6 +180,8 @@ def test_lost_and_damaged_replies_do_not_invent_motors(arm: _core.Emulator, bus:
     arm.fault("corrupt", rate=0.05)
     arm.fault("drop", rate=0.05)
     assert all(bus.read(3, "Model_Number") == 777 for _ in range(20))
+    arm.fault("noise", rate=0.1)
+    assert not any(motor["several"] for motor in map(bus.look, range(1, 7)))
     assert bus.look(200) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import sys
+import termios
 from collections.abc import Sequence
 
 from rl.api.errors import InputError
@@ -57,6 +58,7 @@ class TerminalScreen:
         if not sys.stdin.isatty():
             todo = "run it in a terminal; port sim needs nobody"
             raise InputError("this asks a person and there is no terminal", where=sentence, todo=todo)
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an Enter of before answers nothing
         self._steps += 1
         print(f"\n{self._steps}. {sentence}", flush=True)
 
