@@ -9,6 +9,7 @@
 #include "rl/setup_bus.hpp"
 #include "rl/usb_ports.hpp"
 
+namespace setup_bindings {  // named: files are compiled several at a time
 namespace {
 
 /// Calls of several threads, one after another, without the GIL.
@@ -179,8 +180,10 @@ void register_setup_bus(py::module_& m) {
 }
 
 }  // namespace
+}  // namespace setup_bindings
 
 void register_setup(py::module_& m) {
+  using namespace setup_bindings;
   register_setup_bus(m);
   const auto roots = [](const std::string& sys, const std::string& dev) { return rl::DeviceRoots{sys, dev}; };
   m.def(

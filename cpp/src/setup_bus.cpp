@@ -15,7 +15,7 @@ constexpr std::int64_t kPatience =
 constexpr std::int64_t kPingPatience = 8 * kMillisecond;
 constexpr std::int64_t kLinger = 8 * kMillisecond;  ///< a second motor with the same id answers within this
 constexpr std::int64_t kLateReplies = 250 * kMillisecond;
-constexpr int kTries = 3;
+constexpr int kAsks = 3;
 constexpr std::size_t kStatusBytes = 6;
 constexpr std::size_t kIdentity = 5;    // registers 0..4: firmware, byte order, model
 constexpr std::size_t kConditions = 8;  // registers 56..63: what differs between two equal motors
@@ -156,7 +156,7 @@ SetupBus::Heard SetupBus::ask(const Request& request, std::uint8_t id, std::size
 
 std::optional<std::vector<std::uint8_t>> SetupBus::fetch(int id, std::uint8_t address, std::size_t count) {
   const auto wire = static_cast<std::uint8_t>(id);
-  for (int turn = 0; turn < kTries && !lost_; ++turn) {
+  for (int turn = 0; turn < kAsks && !lost_; ++turn) {
     Heard heard = ask(encode_read(wire, address, static_cast<std::uint8_t>(count)), wire, count,
                       kPatience << (2 * turn), false);
     if (heard.packets > 0) return std::move(heard.data);
@@ -197,7 +197,7 @@ Result<std::optional<FoundMotor>> SetupBus::look(int id) {
     if (heard.packets > 1 || heard.disturbed) ++odd;
     if (heard.packets > 0 && address == 0) identity = heard.data;
   };
-  for (int turn = 0; turn < kTries && identity.empty() && !lost_; ++turn) listen(0, kIdentity, turn);
+  for (int turn = 0; turn < kAsks && identity.empty() && !lost_; ++turn) listen(0, kIdentity, turn);
   for (int turn = 0; turn < kLooks && (!identity.empty() || odd > 0) && !lost_; ++turn) {
     listen(at::kPresentPosition, kConditions, 0);
   }

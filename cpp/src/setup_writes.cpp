@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kFlashPatience = 40 * kMillisecond;
 constexpr std::int64_t kRestart = 500 * kMillisecond;
-constexpr int kTries = 3;
+constexpr int kStoreTries = 3;
 
 bool fits(const Register& reg, int value) noexcept {
   if (reg.sign_bit != kUnsigned) return sign_magnitude_fits(value, reg.sign_bit);
@@ -32,7 +32,7 @@ bool SetupBus::set_value(int id, const Register& reg, int value) {
                                              : sign_magnitude_encode(value, reg.sign_bit);
   const auto both = encode_word(raw, model_->order);
   const std::array<std::uint8_t, 1> one = {static_cast<std::uint8_t>(raw & 0xFFU)};
-  for (int turn = 0; turn < kTries && !lost_; ++turn) {
+  for (int turn = 0; turn < kStoreTries && !lost_; ++turn) {
     put(id, reg.address, reg.size == 1 ? Bytes(one) : Bytes(both));
     if (get_value(id, reg) == value) return true;
   }
@@ -157,7 +157,7 @@ Result<std::vector<StoredValue>> SetupBus::readdress(int from, int to, unsigned 
   if (from != to) {
     const auto wire = static_cast<std::uint8_t>(to);
     bool taken = false;
-    for (int turn = 0; turn < kTries && !taken; ++turn) {
+    for (int turn = 0; turn < kStoreTries && !taken; ++turn) {
       const Heard heard = ask(encode_plain(Instruction::ping, wire), wire, 0, kFlashPatience, false);
       taken = heard.packets > 0 || heard.disturbed;
     }
@@ -195,7 +195,7 @@ Result<> SetupBus::readdress_locked(int from, int to, unsigned baud, std::vector
   if (from != to) {
     const std::array<std::uint8_t, 1> data = {static_cast<std::uint8_t>(to)};
     bool moved = false;
-    for (int turn = 0; turn < kTries && !moved; ++turn) {
+    for (int turn = 0; turn < kStoreTries && !moved; ++turn) {
       put(from, at::kId, data);  // acknowledged under the old id, or not at all
       moved = get_value(to, id_register) == to;
     }
