@@ -16,6 +16,7 @@ void register_errors(py::module_& m);
 void register_protocol(py::module_& m);
 void register_units(py::module_& m);
 void register_bus(py::module_& m);
+void register_setup(py::module_& m);
 void register_queue(py::module_& m);
 void register_limits(py::module_& m);
 void register_loop(py::module_& m);

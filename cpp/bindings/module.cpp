@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, m) {
   register_protocol(m);
   register_units(m);
   register_bus(m);
+  register_setup(m);
   register_queue(m);
   register_limits(m);
   register_loop(m);

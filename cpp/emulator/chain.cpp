@@ -73,6 +73,10 @@ void Chain::move(std::size_t place, std::int64_t now) {
 }
 
 bool Chain::hears(std::size_t place, std::int64_t now) const {
+  constexpr std::array<unsigned, 8> kRates{1'000'000, 500'000, 250'000, 128'000,
+                                           115'200,   57'600,  38'400,  19'200};
+  const std::size_t code = servos_[place].memory().byte(reg::kBaudRate);
+  if (line_rate_ != 0 && (code >= kRates.size() || kRates[code] != line_rate_)) return false;
   return !muted_[place] && !servos_[place].booting(now);
 }
 

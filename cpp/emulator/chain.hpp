@@ -43,6 +43,8 @@ class Chain {
   void mute(std::size_t place, bool on) {
     muted_.at(place) = on;
   }  ///< loose cable: neither hears nor answers
+  /// The host's rate; servos set to another one hear nothing. 0: they hear every rate.
+  void line_rate(unsigned baud) { line_rate_ = baud; }
   [[nodiscard]] const GoalLog& goals() const { return goals_; }
   [[nodiscard]] const Joints& joints() const { return joints_; }
   [[nodiscard]] Statistics& statistics() { return statistics_; }
@@ -64,6 +66,7 @@ class Chain {
   Joints joints_;
   std::array<Servo, kJoints> servos_;
   std::array<bool, kJoints> muted_{};
+  unsigned line_rate_ = 0;
   bool wave_;
   std::int64_t started_;
   Goals written_{};  // the newest goals on the wire, whoever heard them

@@ -149,6 +149,7 @@ void Emulator::listen(std::int64_t now) {
   std::array<std::uint8_t, 1024> buffer{};
   const std::size_t got = pty_.read(buffer);
   if (got == 0) return;
+  if (rates_) chain_.line_rate(pty_.rate());
   const std::span<const std::uint8_t> bytes = std::span(buffer).first(got);
   if (now < reply_line_free_) ++chain_.statistics().overlaps;
   chain_.statistics().bytes_in += static_cast<std::int64_t>(got);
@@ -312,10 +313,14 @@ void Emulator::fault(const std::string& kind, const Fields& fields) {
   } else if (kind == "echo") {
     check_fields(kind, fields, {"on"});
     echo_ = on();
+  } else if (kind == "rates") {
+    check_fields(kind, fields, {"on"});
+    rates_ = on();
+    chain_.line_rate(0);
   } else {
     throw std::invalid_argument("emulator: there is no fault '" + kind +
                                 "'; use drop, corrupt, noise, late, mute, unmute, overload, stall, hangup, "
-                                "echo or model");
+                                "echo, model or rates");
   }
 }
 

@@ -60,8 +60,8 @@ class Emulator {
   void set_register(int id, int address, std::span<const std::uint8_t> data);
 
   /// drop, corrupt, noise (rate), late (rate, ms), each with optional id and count; mute, unmute (id),
-  /// overload (id, on), stall (ms, both directions), hangup, echo (on), model (id, number).
-  /// std::invalid_argument names what does not fit.
+  /// overload (id, on), stall (ms, both directions), hangup, echo (on), model (id, number), rates (on: a
+  /// motor hears only at its own baud rate). std::invalid_argument names what does not fit.
   void fault(const std::string& kind, const Fields& fields);
 
   [[nodiscard]] std::map<std::string, std::int64_t> statistics() const;
@@ -98,6 +98,7 @@ class Emulator {
   std::int64_t reply_line_free_ = 0;
   std::int64_t stalled_until_ = 0;
   bool echo_ = false;
+  bool rates_ = false;
 
   std::mutex lifecycle_;  // of the thread
   std::atomic<bool> stopping_{false};

@@ -54,6 +54,16 @@ Pty::Pty() {
   if (watch_.get() >= 0 && ::inotify_add_watch(watch_.get(), port_.c_str(), IN_CLOSE) < 0) watch_.close();
 }
 
+unsigned Pty::rate() const {
+  struct Line {  // the kernel's termios2, whose header does not go with <termios.h>
+    unsigned flags[4];
+    unsigned char discipline;
+    unsigned char control[19];
+    unsigned in, out;
+  } line{};
+  return ::ioctl(slave_.get(), _IOR('T', 0x2A, Line), &line) == 0 ? line.out : 0;
+}
+
 std::size_t Pty::read(std::span<std::uint8_t> buffer) {
   const ssize_t got = ::read(master_.get(), buffer.data(), buffer.size());
   return got > 0 ? static_cast<std::size_t>(got) : 0;

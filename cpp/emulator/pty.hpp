@@ -36,6 +36,7 @@ class Pty {
 
   [[nodiscard]] const std::string& port() const { return port_; }
   [[nodiscard]] int master() const { return master_.get(); }
+  [[nodiscard]] unsigned rate() const;  ///< that the host has set, baud
   [[nodiscard]] int watch() const {
     return watch_.get();
   }  ///< readable when a host closed; -1: not to be had

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "rl/usb_ports.hpp"
+
 namespace rl {
 namespace {
 
@@ -74,6 +76,8 @@ Result<> ServoChain::open() {
   port_ = std::move(opened.value());
   lost_ = false;
   latency_note_ = request_low_latency(port_);
+  // The timer after that request: low-latency mode sets it where the driver may.
+  if (auto slow = slow_adapter(usb_port(config_.port)); !slow.empty()) latency_note_ = std::move(slow);
   probe();
   return Done{};
 }

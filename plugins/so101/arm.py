@@ -1,11 +1,18 @@
 """One chain of six servos with its calibration, real or emulated: what follower and leader share."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.api import Feature, InputError, MissingPart, RlError
 from rl.plugins.so101 import JOINTS, NAMES, calibration
+from rl.plugins.so101.archive import Archive, archive_of
 from rl.plugins.so101.config import LeaderConfig, So101Config
+
+if TYPE_CHECKING:
+    from rl.api.protocols import Screen, Version
+    from rl.plugins.so101.motors import Watch
 
 SPANS = (220.0, 200.0, 193.6, 190.0, 320.0)  # degrees between the mechanical stops, until a calibration says it
 PORTS = "check the cable; `rl doctor` lists the ports"
@@ -20,7 +27,8 @@ def feature(name: str, kind: Literal["state", "action"], units: str) -> Feature:
 class OnArm:
     """What follower and leader say of the one arm that they stand on."""
 
-    _arm: "Arm"
+    _arm: Arm
+    _watch: Watch | None = None
 
     @property
     def simulated(self) -> bool:
@@ -44,9 +52,42 @@ class OnArm:
 
     def close(self) -> None:
         self._arm.close()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def fingerprint(self) -> str:
         return self._arm.fingerprint()
+
+    def calibrate(self, screen: Screen) -> None:
+        from rl.plugins.so101.calibrating import calibrate
+
+        calibrate(self._arm.config, screen, leader=self._arm.leader)
+
+    def check_calibration(self, screen: Screen) -> None:
+        from rl.plugins.so101.checking import check
+
+        check(self._arm.config, screen, leader=self._arm.leader)
+
+    def versions(self) -> list[Version]:
+        return archive_of(self._arm.config, leader=self._arm.leader).versions()
+
+    def restore(self, number: int, screen: Screen) -> None:
+        from rl.plugins.so101.calibrating import restore
+
+        restore(self._arm.config, number, screen, leader=self._arm.leader)
+
+    def set_up(self, screen: Screen) -> None:
+        from rl.plugins.so101.motors import set_up
+
+        set_up(self._arm.config, screen, leader=self._arm.leader)
+
+    def raw_positions(self) -> dict[str, int]:
+        from rl.plugins.so101.motors import Watch
+
+        if self._watch is None:
+            self._watch = Watch(self._arm.config, leader=self._arm.leader)
+        return self._watch.positions()
 
     def _connected(self) -> Any:
         if self._arm.bus is None:
@@ -67,6 +108,7 @@ class Arm:
         self.calibration: calibration.Calibration = {}
         self.bus: Any = None
         self.emulator: Any = None
+        self.rest: Any = None  # (6,) in units, as the arm's profile has it
         self.notes: list[str] = []
 
     def connect(self) -> None:
@@ -110,7 +152,7 @@ class Arm:
         self.notes.append(f"{option}: calibration {path}")
         modes = dict.fromkeys(JOINTS, self.config.units) | {"gripper": "range_0_100"}
         found = self.calibration
-        return [
+        joints = [
             core.JointCalibration(
                 name,
                 found[name].id,
@@ -122,6 +164,19 @@ class Arm:
             )
             for name in JOINTS
         ]
+        self._take_rest(path, joints)
+        return joints
+
+    def _take_rest(self, path: Path, joints: list[Any]) -> None:
+        """The rest pose that was recorded with this calibration; with another one its steps mean another pose."""
+        try:
+            profile = Archive(path).profile()
+        except InputError as error:
+            self.notes.append(f"{self.option}: {error}")
+            return
+        if profile is None or profile.rest is None or profile.calibration != self.fingerprint():
+            return
+        self.rest = [joint.to_unit(profile.rest[joint.name]) for joint in joints]
 
     def spans(self) -> tuple[float, ...]:
         """Degrees that each body joint may turn through: of the calibration, before `connect` of the drawing."""

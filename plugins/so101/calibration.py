@@ -69,7 +69,7 @@ def find(role: Role, identity: str | None, folder: str | None, where: str) -> Pa
         if path.is_file():
             return path
     option = "robot" if role == "robots" else "teleop"
-    todo = f"calibrate the arm with LeRobot, or give --{option}.id and --{option}.calibration_dir of its file"
+    todo = f"run rl calibrate with the same --{option} options, or give --{option}.id and --{option}.calibration_dir"
     raise InputError(f"there is no calibration file {candidates[0]}", where=where, todo=todo)
 
 

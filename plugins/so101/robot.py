@@ -60,13 +60,19 @@ class So101(OnArm):
         """Nothing is energised outside the core's loop, which carries the policy out; so there is nothing to do."""
 
     def rest_pose(self) -> Any:
-        """(6,) from the configuration, or the emulator's; None for a real arm that has none."""
+        """(6,) from the configuration, the emulator's, or as recorded at calibration; None for an arm that has none.
+        A recorded one lies at the stops: it is moved inside the limits."""
         import numpy as np
 
         if self.config.rest_pose is not None:
             return np.asarray(self.config.rest_pose, np.float64)
         emulator = self._arm.emulator
-        return None if emulator is None else emulator.rest_pose(self.config.units)
+        if emulator is not None:
+            return emulator.rest_pose(self.config.units)
+        if self._arm.rest is None:
+            return None
+        axes = self.axes
+        return np.clip(np.asarray(self._arm.rest, np.float64), [a.low for a in axes], [a.high for a in axes])
 
     def cameras(self) -> Mapping[str, Any]:
         return self.config.cameras

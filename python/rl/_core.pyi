@@ -86,6 +86,53 @@ class ServoBus:
     def close(self) -> None: ...
     closed: bool
 
+# --- set-up: motors whose ids and rates are not known yet
+
+SCAN_RATES: tuple[int, ...]  # baud, the usual one first
+
+class SetupBus:
+    """Finds motors, names them, reads where they stand. It writes torque off, the lock, and stored registers of
+    motors without torque, and nothing else: it cannot move or energise anything. `names`: what errors call the ids."""
+
+    def __init__(self, port: str, model: str, names: dict[int, str] = ...) -> None: ...
+    port: str
+    baud: int
+    closed: bool
+    echoes: bool
+    latency_note: str  # why the adapter has no low-latency mode; "" when it has
+    def open(self, baud: int = 1_000_000) -> None:
+        """Exclusive. CoreError: absent, permission (names the group), busy, io."""
+    def scan(self) -> list[dict[str, Any]]:
+        """Every motor that answers at this rate, in order of ids: {id, baud, model, model_name ('' when no table
+        knows it), firmware (major * 100 + minor), several (two or more motors share the id)}. About a second."""
+    def look(self, id: int) -> dict[str, Any] | None:
+        """The same of one id; None when nothing answers."""
+    def read(self, id: int, name: str) -> int: ...
+    def positions(self, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """id -> (steps after the offset, capture time ns); ids that did not answer are left out."""
+    def relax(self, ids: Sequence[int]) -> list[int]:
+        """Torque off. The ids that still hold, or do not say."""
+    def store(self, values: Sequence[tuple[int, str, int]]) -> list[tuple[int, str, int, int, bool]]:
+        """(id, register, value): reads all, refuses while a motor that differs has torque, writes only what differs,
+        reads back. Returns (id, register, before, value, written). What fails is put back; locks end closed."""
+    def readdress(self, from_id: int, to_id: int, baud: int = 1_000_000) -> list[tuple[int, str, int, int, bool]]:
+        """Gives the one motor `from_id` another id and rate; returns what `store` does. Open at `baud` afterwards."""
+    def reboot(self, id: int) -> None: ...
+    def restore_factory(self, id: int) -> int:
+        """Factory values for a motor without torque; the id under which it answers then."""
+    def close(self) -> None: ...
+
+def usb_ports(*, sys: str = "/sys", dev: str = "/dev") -> list[dict[str, Any]]:
+    """Serial ports of USB adapters: {path, by_id, serial, vendor, product, name, driver, latency_ms (-1: no timer),
+    latency_file, slow ('' or what its timer does and how to set it)}. Opens nothing."""
+
+def usb_port(path: str, *, sys: str = "/sys", dev: str = "/dev") -> dict[str, Any]: ...
+def find_port_by_serial(serial: str, *, sys: str = "/sys", dev: str = "/dev") -> str:
+    """The path that the adapter has now. CoreError: absent; usage for '' and for a number that two adapters have."""
+
+def register_table(model: str) -> list[tuple[str, int, int, int | None, bool]]:
+    """(name, address, bytes, sign bit, writable) of every register. ValueError for a model that is not there."""
+
 # --- queue and blending, pure parts
 
 class TemporalEnsembler:
@@ -302,8 +349,9 @@ class Emulator:
     def set_register(self, id: int, address: int, data: bytes) -> None: ...
     def fault(self, kind: str, **fields: Any) -> None:
         """kind: drop (rate), corrupt (rate), noise (rate), late (rate, ms), mute (id), unmute (id), overload (id, on),
-        stall (ms), hangup, echo (on), model (id, number). The first four strike replies and also take `id` (only
-        that motor) and `count` (at most so many replies). A muted motor neither hears nor answers; a stalled
-        adapter holds bytes back in both directions. ValueError names what does not fit."""
+        stall (ms), hangup, echo (on), model (id, number), rates (on: a motor hears only at its own baud rate). The
+        first four strike replies and also take `id` (only that motor) and `count` (at most so many replies). A muted
+        motor neither hears nor answers; a stalled adapter holds bytes back in both directions. ValueError names what
+        does not fit."""
     def statistics(self) -> dict[str, int]: ...
     def close(self) -> None: ...

@@ -277,6 +277,68 @@ class Calibrated(Protocol):
         """A short hash of the calibration in use; known after `connect`."""
 
 
+Mark: TypeAlias = Literal["note", "pass", "warn", "fail"]
+
+
+class Screen(Protocol):
+    """Where set-up and calibration talk to a person: one step, one sentence at a time."""
+
+    def ask(self, step: str, sentence: str) -> None:
+        """Show what is to be done and wait until the person says that it is. `step` is a stable word for programs.
+        Errors: InputError when nobody can answer; KeyboardInterrupt."""
+
+    def begin(self, step: str, sentence: str) -> None:
+        """As `ask`, but returns at once: work goes on until `answered`."""
+
+    def answered(self) -> bool:
+        """Whether the person has said that what began is done. Does not wait."""
+
+    def show(self, rows: Sequence[str]) -> None:
+        """Lines that take the place of those shown last: numbers that change."""
+
+    def result(self, mark: Mark, what: str, todo: str = "") -> None:
+        """One finding, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One calibration that an arm had or has."""
+
+    number: int  # 1 is the oldest
+    made: str  # local time, ISO 8601
+    current: bool
+    values: Mapping[str, Mapping[str, int]]  # joint -> field -> value
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A robot or teleoperator that is calibrated here, on its port and before `connect`. Nothing in it may energise a
+    motor; what it stores is written whole or not at all, also when it is interrupted."""
+
+    def calibrate(self, screen: Screen) -> None:
+        """Measure, judge, store in motors and file. Errors: RlError when nothing was stored, with the reason."""
+
+    def check_calibration(self, screen: Screen) -> None:
+        """Compare motors, file and measured ranges; moves and writes nothing. Findings go to the screen."""
+
+    def versions(self) -> Sequence[Version]:
+        """What was stored, oldest first. Needs no port."""
+
+    def restore(self, number: int, screen: Screen) -> None:
+        """Make an earlier version the current one, in motors and file."""
+
+
+@runtime_checkable
+class SetsUpMotors(Protocol):
+    """A robot or teleoperator whose motors get their ids and rates here. Nothing in it may energise a motor."""
+
+    def set_up(self, screen: Screen) -> None:
+        """One motor at a time; every finding and every change goes to the screen."""
+
+    def raw_positions(self) -> Mapping[str, int]:
+        """Where the motors stand that answer on the port, in their own steps, without a calibration; {} for none."""
+
+
 @runtime_checkable
 class Rests(Protocol):
     """A robot that has a pose in which it may be released."""

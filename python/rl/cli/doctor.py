@@ -128,11 +128,29 @@ def _ports() -> list[Finding]:
     for port in ports:
         if os.access(port, os.R_OK | os.W_OK):
             found.append(Finding("ok", f"{port} can be opened"))
+            found += _adapter(port)
         else:
             group = port.group()
             found.append(
                 Finding("warn", f"{port}: no permission", f"sudo usermod -aG {group} $USER, then log in again")
             )
+    return found
+
+
+def _adapter(port: Path) -> list[Finding]:
+    """Names by which the adapter is found again, and whether it holds bytes back."""
+    if importlib.util.find_spec("rl._core") is None:
+        return []
+    from rl import _core
+
+    facts = _core.usb_port(str(port))
+    if not facts["vendor"]:
+        return []
+    name = facts["by_id"] or "no name that stays (/dev/serial/by-id)"
+    serial = f"serial {facts['serial']}" if facts["serial"] else "no serial number: it is not found again by itself"
+    found = [Finding("ok", f"{port} is {facts['name'] or 'an adapter'} ({facts['driver']}), {serial}, {name}")]
+    if facts["slow"]:
+        found.append(Finding("warn", f"{port}: {facts['slow']}"))
     return found
 
 
