@@ -1,7 +1,9 @@
 #include "faults.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <stdexcept>
 
 namespace rl::emulator {
@@ -33,7 +35,9 @@ void check_fields(const std::string& kind, const Fields& fields, std::initialize
 double field(const std::string& kind, const Fields& fields, const char* name, double low, double high) {
   const double value = fields.at(name);
   if (!(value >= low && value <= high)) {
-    refuse(kind, std::string(name) + " is outside " + std::to_string(low) + " .. " + std::to_string(high));
+    std::array<char, 64> bounds{};
+    std::snprintf(bounds.data(), bounds.size(), " is outside %g .. %g", low, high);
+    refuse(kind, name + std::string(bounds.data()));
   }
   return value;
 }

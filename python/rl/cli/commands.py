@@ -29,6 +29,9 @@ COMMANDS = (
     Command("record", "Record demonstrations", "rl.cli.record:SPEC", "rl.cli.record:run"),
     Command("replay", "Play a recorded episode on a robot", "rl.cli.replay:SPEC", "rl.cli.replay:run"),
     Command("cameras", "List cameras and save a picture of each", "rl.cli.cameras:SPEC", "rl.cli.cameras:run"),
+    Command(
+        "emulate", "Emulate a robot on a port that other programs open", "rl.cli.emulate:SPEC", "rl.cli.emulate:run"
+    ),
     Command("info", "Say what a checkpoint, bundle, run or data set is", "rl.cli.info:SPEC", "rl.cli.info:run"),
     Command("doctor", "Check this machine and say what is missing", "rl.cli.doctor:SPEC", "rl.cli.doctor:run"),
     Command("demo", "The whole path on an emulated arm, without hardware", "rl.cli.demo:SPEC", "rl.cli.demo:run"),
