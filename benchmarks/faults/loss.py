@@ -23,7 +23,7 @@ def run(loss: float, seconds: float, seed: int = 0, rate: float = 50.0) -> Outco
         lost = rig.arm.statistics()["dropped"] + rig.leader.statistics()["dropped"]
     times = goals.times[goals.times > begin]
     figures = {
-        "ended": float(ended), "rate_hz": (len(times) - 1) * SECOND / (times[-1] - times[0]), "lost": lost,
+        "ended": float(ended), "rate_hz": (len(times) - 1) * SECOND / float(times[-1] - times[0]), "lost": lost,
         "resumed": rig.resumed, **{f"period_ms_{k}": v for k, v in quantiles(period_errors(times, rig.period)).items()},
     }  # fmt: skip
     return Outcome(len(times), int(0.9 * seconds * rate), figures)

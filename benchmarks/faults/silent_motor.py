@@ -28,7 +28,7 @@ def run(ids: tuple[int, ...] = (1, 2, 3, 4, 5, 6), seed: int = 0, rate: float = 
                     break
             goals.collect()
             records = rig.records(first)
-            faulted += rig.loop.snapshot().state == "FAULT"
+            faulted += int(rig.loop.snapshot().state == "FAULT")
             others += int(((records["missing"].astype(np.int64) & ~(1 << (servo - 1))) != 0).sum())
             times = goals.times[goals.times > muted]
             rates.append((len(times) - 1) * SECOND / (times[-1] - times[0]) if len(times) > 1 else 0.0)
@@ -37,4 +37,4 @@ def run(ids: tuple[int, ...] = (1, 2, 3, 4, 5, 6), seed: int = 0, rate: float = 
         "named_ms_p50": float(np.median(named)), "named_ms_max": float(np.max(named)), "faulted": faulted,
         "rate_hz_p50": float(np.median(rates)), "others_missing": others,
     }  # fmt: skip
-    return Outcome(sum(np.isfinite(named)), len(ids), figures)
+    return Outcome(int(np.isfinite(named).sum()), len(ids), figures)

@@ -114,6 +114,7 @@ void Emulator::unplug() {
   requests_.clear();
   outgoing_.clear();
   collected_.clear();
+  midway_ = false;
   reader_.forget();
 }
 
@@ -211,7 +212,7 @@ void Emulator::listen(std::int64_t now) {
   host_line_free_ = start + byte_ns(rate) * static_cast<std::int64_t>(got);
   reader_.feed(bytes, start, rate);
   while (auto request = reader_.next()) requests_.push_back(std::move(*request));
-  if (echo_) hand_over(host_line_free_, Bytes(bytes.begin(), bytes.end()));
+  if (echo_) hand_over(host_line_free_, {Bytes(bytes.begin(), bytes.end())});
 }
 
 bool Emulator::listening(std::int64_t now) const {
@@ -245,17 +246,24 @@ void Emulator::reply(Answer answer) {
   const std::int64_t end = answer.end() + fate.late_ns;
   const Bytes again = fate.duplicated ? answer.packet : Bytes{};
   if (fate.split > 0) {
-    const auto cut = answer.packet.begin() + static_cast<std::ptrdiff_t>(fate.split);
-    hand_over(end, Bytes(answer.packet.begin(), cut));
-    hand_over(end + fate.split_ns, Bytes(cut, answer.packet.end()));
+    send_split(answer, fate);
   } else if (fate.late_ns > 0 || options_.adapter.usb_us == 0) {
-    hand_over(end, std::move(answer.packet));
+    hand_over(fate.late_ns > 0 ? end : std::max(end, held_up_until_), {std::move(answer.packet)});
   } else if (options_.adapter.hold_us > 0) {
     collect(answer);
   } else {
     pass_on(answer);
   }
-  if (fate.duplicated) hand_over(end + answer.byte, again);
+  if (fate.duplicated) hand_over(std::max(end + answer.byte, held_up_until_), {again});
+}
+
+/// What comes after the gap holds up all that is behind it: only whole packets change places.
+void Emulator::send_split(const Answer& answer, const Fate& fate) {
+  const auto cut = answer.packet.begin() + static_cast<std::ptrdiff_t>(fate.split);
+  const std::int64_t first = next_slot(std::max(answer.end() + fate.late_ns, held_up_until_));
+  held_up_until_ = next_slot(first + fate.split_ns);
+  outgoing_.emplace(first, Piece{Bytes(answer.packet.begin(), cut), false, false});
+  outgoing_.emplace(held_up_until_, Piece{Bytes(cut, answer.packet.end()), false, true});
 }
 
 /// A slot may fall inside the packet: the adapter hands over what it has by then.
@@ -263,11 +271,12 @@ void Emulator::pass_on(const Answer& answer) {
   std::int64_t at = answer.start;
   std::size_t begin = 0;
   while (begin < answer.packet.size()) {
-    const std::int64_t slot = next_slot(at + answer.byte);
+    const std::int64_t slot = std::max(next_slot(at + answer.byte), held_up_until_);
     const std::size_t fits = static_cast<std::size_t>((slot - at) / answer.byte);
     const std::size_t count = std::min(fits, answer.packet.size() - begin);
     const auto first = answer.packet.begin() + static_cast<std::ptrdiff_t>(begin);
-    outgoing_.emplace(slot, Bytes(first, first + static_cast<std::ptrdiff_t>(count)));
+    const bool last = begin + count == answer.packet.size();
+    outgoing_.emplace(slot, Piece{Bytes(first, first + static_cast<std::ptrdiff_t>(count)), false, last});
     begin += count;
     at += answer.byte * static_cast<std::int64_t>(count);
   }
@@ -278,14 +287,19 @@ void Emulator::collect(const Answer& answer) {
   std::int64_t at = answer.start;
   for (const std::uint8_t byte : answer.packet) {
     at += answer.byte;
-    if (!collected_.empty() && at > collected_until_) flush(collected_until_);
+    if (!collected_.empty() && at > collected_until_)
+      flush(collected_until_, at == answer.start + answer.byte);
     if (collected_.empty()) collected_until_ = at + std::int64_t{options_.adapter.hold_us} * 1'000;
     collected_.push_back(byte);
-    if (collected_.size() == kCollected) flush(at);
+    if (collected_.size() == kCollected) flush(at, at == answer.end());
   }
 }
 
-void Emulator::flush(std::int64_t at) { outgoing_.emplace(next_slot(at), std::exchange(collected_, {})); }
+/// `last`: what was collected ends with a packet's end.
+void Emulator::flush(std::int64_t at, bool last) {
+  outgoing_.emplace(std::max(next_slot(at), held_up_until_),
+                    Piece{std::exchange(collected_, {}), false, last});
+}
 
 /// The first instant at or after `at` at which the adapter speaks with the host.
 std::int64_t Emulator::next_slot(std::int64_t at) const {
@@ -294,18 +308,26 @@ std::int64_t Emulator::next_slot(std::int64_t at) const {
 }
 
 /// Hands bytes over that are whole at `ready`, in the next slot.
-void Emulator::hand_over(std::int64_t ready, Bytes bytes) {
-  outgoing_.emplace(next_slot(ready), std::move(bytes));
+void Emulator::hand_over(std::int64_t ready, Piece piece) {
+  outgoing_.emplace(next_slot(ready), std::move(piece));
 }
 
 void Emulator::deliver(std::int64_t now) {
-  if (!collected_.empty() && collected_until_ <= now) flush(collected_until_);
+  if (!collected_.empty() && collected_until_ <= now) flush(collected_until_, true);
   if (now < stalled_until_) return;
   Bytes ready;
   while (!outgoing_.empty() && outgoing_.begin()->first <= now) {
-    const Bytes& bytes = outgoing_.begin()->second;
-    ready.insert(ready.end(), bytes.begin(), bytes.end());
-    outgoing_.erase(outgoing_.begin());
+    auto node = outgoing_.extract(outgoing_.begin());
+    const Piece& piece = node.mapped();
+    const auto rest = std::find_if(outgoing_.begin(), outgoing_.end(),
+                                   [](const auto& other) { return !other.second.whole; });
+    if (midway_ && piece.whole && rest != outgoing_.end()) {  // a late packet never falls into another one
+      node.key() = rest->first;
+      outgoing_.insert(std::move(node));
+      continue;
+    }
+    midway_ = !piece.last;
+    ready.insert(ready.end(), piece.bytes.begin(), piece.bytes.end());
   }
   if (ready.empty()) return;
   const std::size_t put = pty_.write(ready);

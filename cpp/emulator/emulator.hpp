@@ -40,6 +40,13 @@ struct Options {
   double lag_s = 0.06;     ///< of a body behind its servo's set point
 };
 
+/// Bytes on their way to the host: a whole packet, or a piece of one.
+struct Piece {
+  Bytes bytes;
+  bool whole = true;
+  bool last = true;  ///< of its packet
+};
+
 /// A chain of six STS3215 behind a pseudo-terminal, in real time: a request is complete when its bytes have
 /// crossed the wire (10 us each from the instant at which the first one came), and an answer reaches the host
 /// when it has crossed the wire back and the adapter's next USB slot has come.
@@ -96,10 +103,11 @@ class Emulator {
   void wait();
   void listen(std::int64_t now);
   void reply(Answer answer);
-  void hand_over(std::int64_t ready, Bytes bytes);
+  void hand_over(std::int64_t ready, Piece piece);
+  void send_split(const Answer& answer, const Fate& fate);
   void pass_on(const Answer& answer);
   void collect(const Answer& answer);
-  void flush(std::int64_t at);
+  void flush(std::int64_t at, bool last);
   [[nodiscard]] std::int64_t next_slot(std::int64_t at) const;
   void deliver(std::int64_t now);
   [[nodiscard]] std::optional<std::int64_t> next_due() const;
@@ -117,7 +125,9 @@ class Emulator {
   RequestReader reader_;
   Faults faults_;
   std::deque<Request> requests_;                 // heard, their last byte still on the wire
-  std::multimap<std::int64_t, Bytes> outgoing_;  // by the instant at which the adapter hands them over
+  std::multimap<std::int64_t, Piece> outgoing_;  // by the instant at which the adapter hands them over
+  bool midway_ = false;                          // the host has the beginning of a packet
+  std::int64_t held_up_until_ = 0;               // by the second part of a split packet
   Bytes collected_;                              // by an adapter that waits for more
   std::int64_t collected_until_ = 0;
   std::int64_t host_line_free_ = 0;  // when the bytes heard so far have crossed the wire

@@ -221,6 +221,32 @@ void duplicated_and_split_replies_hold_their_bytes() {
   CHECK(count_of(emulator, "duplicated") == 1 && count_of(emulator, "split") == 1);
 }
 
+/// Damaged order is a matter of whole packets: an adapter shuffles none of its bytes.
+void late_and_split_replies_never_fall_into_another_one() {
+  for (const char* profile : {"usb", "wire", "ftdi-1ms"}) {
+    Options options;
+    options.adapter = adapter_named(profile);
+    Emulator emulator(options);
+    const Descriptor port = open_port(emulator);
+    emulator.fault("late", {{"rate", 0.3}, {"ms", 0.0}, {"most_ms", 3.0}});
+    emulator.fault("split", {{"rate", 0.3}, {"ms", 0.3}});
+    emulator.fault("duplicate", {{"rate", 0.3}});
+    const Bytes question = request_bytes(kBroadcast, Instruction::sync_read, {5, 2, 1, 2, 3, 4, 5, 6});
+    Bytes stream;
+    for (int i = 0; i < 30; ++i) {
+      const Bytes got = talk(port.get(), question, 200, 10);
+      stream.insert(stream.end(), got.begin(), got.end());
+    }
+    CHECK(stream.size() % 8 == 0 && stream.size() > 30 * 48);
+    for (std::size_t at = 0; at + 8 <= stream.size(); at += 8) {
+      const std::uint8_t id = stream[at + 2];
+      CHECK(std::equal(stream.begin() + static_cast<std::ptrdiff_t>(at),
+                       stream.begin() + static_cast<std::ptrdiff_t>(at + 8),
+                       status_packet(id, 0, Bytes{id, 0}).begin()));
+    }
+  }
+}
+
 void port_comes_back_under_another_name_with_the_servos_as_they_were() {
   Emulator emulator({});
   const std::string before = emulator.port();
@@ -292,6 +318,7 @@ int run_fault_tests() {
       port_is_opened_and_closed_as_often_as_one_likes,
       host_at_the_wrong_rate_gets_silence,
       duplicated_and_split_replies_hold_their_bytes,
+      late_and_split_replies_never_fall_into_another_one,
       port_comes_back_under_another_name_with_the_servos_as_they_were,
       hand_carries_a_joint,
       faults_of_servos_reach_the_right_one,

@@ -53,6 +53,10 @@ class EmulatedArm:
             else:
                 self._core.carry(int(named["id"]), named["encoder"])
 
+    def goal_times(self) -> Any:
+        """(n,) ns, monotonic: when goals had reached the servos, oldest first."""
+        return self._core.goal_times()
+
     def statistics(self) -> Mapping[str, int]:
         return dict(self._core.statistics())
 
