@@ -10,7 +10,7 @@ from benchmarks.faults.rig import ACCELERATION, HIGH, LOW, SECOND, SPEED, Goals,
 from rl import _core
 
 ROUNDING = 1.01  # steps: a goal is rounded to a step, so a difference of two goals is off by one at most
-WILD_S, FLOOD_S = 3.0, 0.3  # in turn: legal extremes with an illegal action now and then; illegal ones alone
+WILD_S, FLOOD_S = 2.5, 0.5  # in turn: legal extremes with an illegal action now and then; illegal ones alone
 FLOOD = 400  # illegal actions at once: more than 50 a second hold the arm
 RARE = 0.03  # part of the wild ones that is illegal
 
@@ -54,13 +54,13 @@ def run(count: int, seed: int = 0, rate: float = 100.0) -> Outcome:
             unfit += answer == "" and (len(values) != 6 or not np.isfinite(values).all())
 
         rig.activate(lambda: push(rest))
-        goals = Goals(rig.arm)
+        goals, pool = Goals(rig.arm), [illegal(random) for _ in range(FLOOD)]
         for looks, gone in enumerate(rig.pace(60 + 20 * count / FLOOD * 0.01)):
             if gone % (WILD_S + FLOOD_S) < WILD_S:
                 push(illegal(random) if random.random() < RARE else wild(random, rest, looks))
             else:
-                for _ in range(FLOOD):
-                    push(illegal(random))
+                for values in pool:
+                    push(values)
             if looks % 20_000 == 19_999:
                 goals.collect()
             if pushed >= count:
