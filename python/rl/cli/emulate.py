@@ -52,11 +52,11 @@ def _prelude(words: Sequence[str]) -> Sequence[str]:
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word == "--fault" and rest:
+        if word == "--fault" and rest and not rest[0].startswith("--"):
             word = f"--fault={rest.pop(0)}"
         if word.startswith("--fault="):
             kind, equals, values = word.removeprefix("--fault=").partition("=")
-            word = f"--fault.{kind}={values}" if equals else f"--fault.{kind}=on=1" if kind == "echo" else word
+            word = f"--fault.{kind}={values}" if equals else f"--fault.{kind}={'on' if kind == 'echo' else ''}"
         found.append(word)
     return found
 
