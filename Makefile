@@ -2,7 +2,7 @@
 python ?= python3.11
 venv := .venv/bin
 tools := PATH=$$PWD/$(venv):$$PATH
-sources := $(shell find cpp -name '*.[ch]pp' 2>/dev/null)
+sources := $(shell find cpp benchmarks -name '*.[ch]pp' 2>/dev/null)
 
 alone := tests/core tests/control
 

@@ -51,7 +51,8 @@ def report(name: str, figures: Sequence[Figure], about: str, details: dict[str, 
         "details": details or {},
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = json.dumps(found, indent=1, default=lambda number: number.item())  # numpy's numbers
+    (RESULTS / f"{name}.json").write_text(text + "\n")
     return 1 if any(f.met is False for f in figures) else 0
 
 

@@ -21,9 +21,11 @@ using rl::emulator::kJoints;
 constexpr auto kWidth = static_cast<py::ssize_t>(kJoints);
 
 std::unique_ptr<Emulator> build(const std::string& kind, bool wave, int usb_us, std::uint64_t seed,
-                                double lag_s) {
+                                double lag_s, const std::string& profile) {
+  const auto adapter =
+      profile.empty() ? rl::emulator::Adapter{usb_us, 0} : rl::emulator::adapter_named(profile);
   return std::make_unique<Emulator>(
-      rl::emulator::Options{rl::emulator::kind_named(kind), wave, usb_us, seed, lag_s});
+      rl::emulator::Options{rl::emulator::kind_named(kind), wave, adapter, seed, lag_s});
 }
 
 /// The core's own class, looked up by name: the emulator knows nothing of the core.
@@ -108,7 +110,7 @@ void fault(Emulator& emulator, const std::string& kind, const py::kwargs& fields
 void register_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", "A chain of six emulated STS3215 behind a pseudo-terminal.")
       .def(py::init(&build), py::arg("kind") = "so101-follower", py::kw_only(), py::arg("wave") = false,
-           py::arg("usb_us") = 125, py::arg("seed") = 0, py::arg("lag_s") = 0.06)
+           py::arg("usb_us") = 125, py::arg("seed") = 0, py::arg("lag_s") = 0.06, py::arg("profile") = "")
       .def_property_readonly("port", &Emulator::port)
       .def_property_readonly("wave_period_s", [](const Emulator&) { return rl::emulator::kWavePeriodS; })
       .def_property_readonly("started", &Emulator::started)
@@ -120,6 +122,8 @@ void register_emulator(py::module_& m) {
       .def("positions", &positions)
       .def("registers", &registers, py::arg("id"))
       .def("set_register", &set_register, py::arg("id"), py::arg("address"), py::arg("data"))
+      .def("carry", &Emulator::carry, py::arg("id"), py::arg("encoder"),
+           py::call_guard<py::gil_scoped_release>())
       .def("fault", &fault, py::arg("kind"))
       .def("statistics", &Emulator::statistics, py::call_guard<py::gil_scoped_release>())
       .def("close", &Emulator::close, py::call_guard<py::gil_scoped_release>());

@@ -72,18 +72,35 @@ void Chain::move(std::size_t place, std::int64_t now) {
   servos_[place].carry(here + joints_[place].homing_offset, (here - before) / kSlopeS);
 }
 
-bool Chain::hears(std::size_t place, std::int64_t now) const {
-  constexpr std::array<unsigned, 8> kRates{1'000'000, 500'000, 250'000, 128'000,
-                                           115'200,   57'600,  38'400,  19'200};
-  const std::size_t code = servos_[place].memory().byte(reg::kBaudRate);
-  if (line_rate_ != 0 && (code >= kRates.size() || kRates[code] != line_rate_)) return false;
-  return !muted_[place] && !servos_[place].booting(now);
+bool Chain::hears(std::size_t place, const Request& request) const {
+  return !muted_[place] && servos_[place].rate() == request.rate && !servos_[place].booting(request.arrived);
+}
+
+void Chain::restart(std::size_t place, std::int64_t now) {
+  servos_.at(place).reboot(now);
+  ++statistics_.reboots;
+}
+
+/// The places in the order in which their servos answer a broadcast.
+std::array<std::size_t, kJoints> Chain::by_id() const {
+  std::array<std::size_t, kJoints> places{};
+  for (std::size_t i = 0; i < kJoints; ++i) places[i] = i;
+  std::stable_sort(places.begin(), places.end(),
+                   [&](std::size_t a, std::size_t b) { return servos_[a].id() < servos_[b].id(); });
+  return places;
 }
 
 std::vector<Answer> Chain::execute(const Request& request, std::int64_t wire_free) {
   answers_.clear();
+  together_ = 0;
   clock_ = std::max(request.arrived, wire_free);
+  byte_ = byte_ns(request.rate);
   count(request);
+  const auto listens = [&](const Servo& servo) { return servo.rate() == request.rate; };
+  if (std::none_of(servos_.begin(), servos_.end(), listens)) {
+    ++statistics_.wrong_rate;
+    return {};
+  }
   switch (request.instruction) {
     case Instruction::sync_read:
       sync_read(request);
@@ -113,12 +130,20 @@ void Chain::count_stored(const Outcome& outcome) {
   statistics_.eeprom_bytes += static_cast<std::int64_t>(outcome.stored_bytes);
 }
 
-/// Queues the reply of one servo behind what is already on the wire.
+/// Queues the reply of one servo behind what is already on the wire. Two servos with one id speak at once:
+/// each pulls the line low for its zeros.
 void Chain::answer(std::size_t place, const Outcome& outcome) {
   const Servo& servo = servos_[place];
+  if (answers_.size() > together_ && answers_.back().id == outcome.answers_as) {
+    const Bytes other = status_packet(outcome.answers_as, servo.status(), outcome.parameters);
+    Bytes& packet = answers_.back().packet;
+    for (std::size_t i = 0; i < std::min(packet.size(), other.size()); ++i) packet[i] &= other[i];
+    ++statistics_.collisions;
+    return;
+  }
   clock_ += servo.return_delay_ns() + kProcessingNs + (outcome.stored_bytes > 0 ? kFlashNs : 0);
-  answers_.push_back(
-      {outcome.answers_as, status_packet(outcome.answers_as, servo.status(), outcome.parameters), clock_});
+  answers_.push_back({outcome.answers_as,
+                      status_packet(outcome.answers_as, servo.status(), outcome.parameters), clock_, byte_});
   clock_ = answers_.back().end();
 }
 
@@ -129,9 +154,9 @@ void Chain::addressed(const Request& request) {
   const bool read = request.instruction == Instruction::read;
   bool understood = false;
   if (request.instruction == Instruction::write) note_goals(request);
-  for (std::size_t place = 0; place < kJoints; ++place) {
+  for (const std::size_t place : by_id()) {
     const bool meant = broadcast || servos_[place].id() == request.id;
-    if (!meant || !hears(place, request.arrived) || (broadcast && read)) continue;
+    if (!meant || !hears(place, request) || (broadcast && read)) continue;
     move(place, ping || read ? clock_ + servos_[place].return_delay_ns() + kProcessingNs : request.arrived);
     const Outcome outcome = obey(place, request);
     if (!outcome.understood) continue;
@@ -164,8 +189,7 @@ Outcome Chain::obey(std::size_t place, const Request& request) {
       return servo.restore_factory();
     case Instruction::reboot: {
       const Outcome outcome{true, servo.id(), {}, 0};
-      servo.reboot(request.arrived);
-      ++statistics_.reboots;
+      restart(place, request.arrived);
       return outcome;
     }
     default:
@@ -182,14 +206,14 @@ void Chain::sync_read(const Request& request) {
     return;
   }
   for (std::size_t i = 2; i < p.size(); ++i) {
-    const std::size_t before = answers_.size();
+    together_ = answers_.size();
     for (std::size_t place = 0; place < kJoints; ++place) {
-      if (servos_[place].id() != p[i] || !hears(place, request.arrived)) continue;
+      if (servos_[place].id() != p[i] || !hears(place, request)) continue;
       move(place, clock_ + servos_[place].return_delay_ns() + kProcessingNs);
       const Outcome outcome = servos_[place].read(p[0], p[1]);
       if (outcome.understood) answer(place, outcome);
     }
-    if (answers_.size() == before) clock_ += kProcessingNs + kByteNs * (6 + p[1]);
+    if (answers_.size() == together_) clock_ += kProcessingNs + byte_ * (6 + p[1]);
   }
 }
 
@@ -203,7 +227,7 @@ void Chain::sync_write(const Request& request) {
   note_goals(request);
   for (std::size_t at = 2; at < p.size(); at += width + 1) {
     for (std::size_t place = 0; place < kJoints; ++place) {
-      if (servos_[place].id() != p[at] || !hears(place, request.arrived)) continue;
+      if (servos_[place].id() != p[at] || !hears(place, request)) continue;
       move(place, request.arrived);
       count_stored(servos_[place].write(p[0], p.subspan(at + 1, width)));
     }

@@ -17,10 +17,9 @@ struct Answer {
   std::uint8_t id = 0;
   Bytes packet;
   std::int64_t start = 0;
+  std::int64_t byte = kByteNs;  ///< ns that each byte takes
 
-  [[nodiscard]] std::int64_t end() const {
-    return start + kByteNs * static_cast<std::int64_t>(packet.size());
-  }
+  [[nodiscard]] std::int64_t end() const { return start + byte * static_cast<std::int64_t>(packet.size()); }
 };
 
 /// Six servos on one wire: carries out requests and says what they answer and when. No thread, no descriptor:
@@ -43,8 +42,7 @@ class Chain {
   void mute(std::size_t place, bool on) {
     muted_.at(place) = on;
   }  ///< loose cable: neither hears nor answers
-  /// The host's rate; servos set to another one hear nothing. 0: they hear every rate.
-  void line_rate(unsigned baud) { line_rate_ = baud; }
+  void restart(std::size_t place, std::int64_t now);  ///< its supply broke down for a moment
   [[nodiscard]] const GoalLog& goals() const { return goals_; }
   [[nodiscard]] const Joints& joints() const { return joints_; }
   [[nodiscard]] Statistics& statistics() { return statistics_; }
@@ -53,7 +51,8 @@ class Chain {
  private:
   void move(std::size_t place, std::int64_t now);
   void set_up(std::size_t place, double steps);
-  [[nodiscard]] bool hears(std::size_t place, std::int64_t now) const;
+  [[nodiscard]] bool hears(std::size_t place, const Request& request) const;
+  [[nodiscard]] std::array<std::size_t, kJoints> by_id() const;
   [[nodiscard]] Outcome obey(std::size_t place, const Request& request);
   void sync_read(const Request& request);
   void sync_write(const Request& request);
@@ -66,14 +65,17 @@ class Chain {
   Joints joints_;
   std::array<Servo, kJoints> servos_;
   std::array<bool, kJoints> muted_{};
-  unsigned line_rate_ = 0;
   bool wave_;
   std::int64_t started_;
   Goals written_{};  // the newest goals on the wire, whoever heard them
   GoalLog goals_;
   Statistics statistics_;
-  std::int64_t clock_ = 0;  // while a request is carried out: when the wire is free
+  // While a request is carried out: when the wire is free, ns a byte, the answers, and the first of those
+  // that servos of one id give at once.
+  std::int64_t clock_ = 0;
+  std::int64_t byte_ = kByteNs;
   std::vector<Answer> answers_;
+  std::size_t together_ = 0;
 };
 
 }  // namespace rl::emulator

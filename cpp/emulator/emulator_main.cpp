@@ -1,5 +1,5 @@
-/// `rl_emulator [follower|leader] [--wave] [--usb-us N] [--seed N] [--lag S]`: prints the port and runs until
-/// SIGINT or SIGTERM, then prints what happened on the bus.
+/// `rl_emulator [follower|leader] [--wave] [--profile NAME] [--seed N] [--lag S]`: prints the port and runs
+/// until SIGINT or SIGTERM, then prints what happened on the bus.
 
 #include <csignal>
 #include <cstdio>
@@ -24,15 +24,15 @@ rl::emulator::Options parse(const std::vector<std::string>& words) {
       options.kind = rl::emulator::kind_named("so101-" + word);
     } else if (word == "--wave") {
       options.wave = true;
-    } else if (word == "--usb-us") {
-      options.usb_us = std::stoi(value());
+    } else if (word == "--profile") {
+      options.adapter = rl::emulator::adapter_named(value());
     } else if (word == "--seed") {
       options.seed = std::stoull(value());
     } else if (word == "--lag") {
       options.lag_s = std::stod(value());
     } else {
       throw std::invalid_argument("there is no option '" + word +
-                                  "'; use follower, leader, --wave, --usb-us N, --seed N, --lag S");
+                                  "'; use follower, leader, --wave, --profile NAME, --seed N, --lag S");
     }
   }
   return options;

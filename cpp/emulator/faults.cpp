@@ -1,7 +1,9 @@
 #include "faults.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <stdexcept>
 
 namespace rl::emulator {
@@ -33,43 +35,70 @@ void check_fields(const std::string& kind, const Fields& fields, std::initialize
 double field(const std::string& kind, const Fields& fields, const char* name, double low, double high) {
   const double value = fields.at(name);
   if (!(value >= low && value <= high)) {
-    refuse(kind, std::string(name) + " is outside " + std::to_string(low) + " .. " + std::to_string(high));
+    std::array<char, 64> bounds{};
+    std::snprintf(bounds.data(), bounds.size(), " is outside %g .. %g", low, high);
+    refuse(kind, name + std::string(bounds.data()));
   }
   return value;
 }
 
 Faults::Faults(std::uint64_t seed)
-    : drop_(4 * seed), corrupt_(4 * seed + 1), noise_(4 * seed + 2), late_(4 * seed + 3) {}
+    : drop_(4 * seed),
+      corrupt_(4 * seed + 1),
+      noise_(4 * seed + 2),
+      late_(4 * seed + 3),
+      duplicate_(~(4 * seed)),
+      split_(~(4 * seed + 1)) {}
+
+Faults::Fault* Faults::named(const std::string& kind) {
+  if (kind == "drop") return &drop_;
+  if (kind == "corrupt") return &corrupt_;
+  if (kind == "noise") return &noise_;
+  if (kind == "late") return &late_;
+  if (kind == "duplicate") return &duplicate_;
+  if (kind == "split") return &split_;
+  return nullptr;
+}
 
 bool Faults::set(const std::string& kind, const Fields& fields) {
-  Fault* fault = kind == "drop"      ? &drop_
-                 : kind == "corrupt" ? &corrupt_
-                 : kind == "noise"   ? &noise_
-                 : kind == "late"    ? &late_
-                                     : nullptr;
+  Fault* fault = named(kind);
   if (fault == nullptr) return false;
-  if (fault == &late_) {
-    check_fields(kind, fields, {"rate", "ms"}, {"id", "count"});
-    late_ms_ = field(kind, fields, "ms", 0.0, kLongestMs);
+  const bool waits = fault == &late_ || fault == &split_;
+  if (waits) {
+    check_fields(kind, fields, {"rate", "ms"}, {"most_ms", "id", "count"});
+  } else if (fault == &noise_) {
+    check_fields(kind, fields, {"rate"}, {"inside", "id", "count"});
   } else {
     check_fields(kind, fields, {"rate"}, {"id", "count"});
   }
-  fault->rate = field(kind, fields, "rate", 0.0, 1.0);
+  const auto optional = [&](const char* name, double low, double high, double otherwise) {
+    return fields.contains(name) ? field(kind, fields, name, low, high) : otherwise;
+  };
+  const double rate = field(kind, fields, "rate", 0.0, 1.0);
+  const double ms = waits ? field(kind, fields, "ms", 0.0, kLongestMs) : 0.0;
+  const double most_ms = optional("most_ms", ms, kLongestMs, ms);
+  const bool inside = optional("inside", 0.0, 1.0, 0.0) != 0.0;
+  const auto id = static_cast<int>(optional("id", 0.0, 253.0, -1.0));
+  const auto left = static_cast<std::int64_t>(optional("count", 0.0, 1e9, -1.0));
+  fault->rate = rate;  // from here on nothing is refused: a wrong call has changed nothing
+  fault->ms = ms;
+  fault->most_ms = most_ms;
+  fault->inside = inside;
+  fault->left = left;
   fault->id.reset();
-  if (fields.contains("id")) fault->id = static_cast<std::uint8_t>(field(kind, fields, "id", 0.0, 253.0));
-  fault->left = -1;
-  if (fields.contains("count")) {
-    fault->left = static_cast<std::int64_t>(field(kind, fields, "count", 0.0, 1e9));
-  }
+  if (id >= 0) fault->id = static_cast<std::uint8_t>(id);
   return true;
 }
 
 bool Faults::Fault::strikes(std::uint8_t servo) {
   if (rate <= 0.0 || left == 0 || (id && *id != servo)) return false;
-  const double draw = static_cast<double>(random() >> 11) * 0x1.0p-53;
-  if (draw >= rate) return false;
+  if (part() >= rate) return false;
   if (left > 0) --left;
   return true;
+}
+
+std::int64_t Faults::Fault::wait_ns() {
+  return static_cast<std::int64_t>((ms + (most_ms > ms ? (most_ms - ms) * part() : 0.0)) * 1e6);
 }
 
 Fate Faults::strike(std::uint8_t id, Bytes& packet) {
@@ -84,9 +113,16 @@ Fate Faults::strike(std::uint8_t id, Bytes& packet) {
     fate.noise = static_cast<std::size_t>(1 + noise_.below(kMostNoise));
     Bytes noise(fate.noise);
     for (std::uint8_t& byte : noise) byte = static_cast<std::uint8_t>(noise_.below(256));
-    packet.insert(packet.begin(), noise.begin(), noise.end());
+    const std::size_t where =
+        noise_.inside ? static_cast<std::size_t>(1 + noise_.below(packet.size() - 1)) : 0;
+    packet.insert(packet.begin() + static_cast<std::ptrdiff_t>(where), noise.begin(), noise.end());
   }
-  if (late_.strikes(id)) fate.late_ns = static_cast<std::int64_t>(late_ms_ * 1e6);
+  if (late_.strikes(id)) fate.late_ns = late_.wait_ns();
+  fate.duplicated = duplicate_.strikes(id);
+  if (split_.strikes(id)) {
+    fate.split = static_cast<std::size_t>(1 + split_.below(packet.size() - 1));
+    fate.split_ns = split_.wait_ns();
+  }
   return fate;
 }
 

@@ -14,7 +14,7 @@ constexpr std::size_t kStoredSize = 40;  ///< addresses below are EEPROM
 namespace reg {
 constexpr std::size_t kModel = 3;
 constexpr std::size_t kId = 5;
-constexpr std::size_t kBaudRate = 6;
+constexpr std::size_t kBaud = 6;
 constexpr std::size_t kReturnDelay = 7;
 constexpr std::size_t kResponseLevel = 8;
 constexpr std::size_t kMinLimit = 9;

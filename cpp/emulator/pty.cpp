@@ -1,9 +1,9 @@
 #include "pty.hpp"
 
+#include <asm/termbits.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -32,7 +32,23 @@ void Descriptor::close() {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
-Pty::Pty() {
+void Pty::open() {
+  const std::string last = port_;
+  unlock();
+  if (port_ == last) {  // the number is free again: a port that comes back has another
+    const int taken = ::fcntl(master_.get(), F_DUPFD_CLOEXEC, 0);
+    const Descriptor keeps_the_number(taken);
+    unlock();
+  }
+  slave_ = Descriptor(::open(port_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
+  if (slave_.get() < 0) fail("cannot open the pseudo-terminal's slave");
+  make_raw();
+  watch_ = Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (watch_.get() >= 0 && ::inotify_add_watch(watch_.get(), port_.c_str(), IN_CLOSE) < 0) watch_.close();
+}
+
+/// A master whose slave may be opened.
+void Pty::unlock() {
   master_ = Descriptor(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
   if (master_.get() < 0) fail("no pseudo-terminal");
   std::array<char, 128> name{};
@@ -41,27 +57,21 @@ Pty::Pty() {
     fail("cannot unlock the pseudo-terminal");
   }
   port_ = name.data();
-  slave_ = Descriptor(::open(port_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
-  if (slave_.get() < 0) fail("cannot open the pseudo-terminal's slave");
-  termios raw{};
-  if (::tcgetattr(slave_.get(), &raw) != 0) fail("no terminal attributes");
-  ::cfmakeraw(&raw);
-  ::cfsetspeed(&raw, B1000000);
-  raw.c_cflag |= CLOCAL | CREAD;
-  if (::tcsetattr(slave_.get(), TCSANOW, &raw) != 0) fail("cannot make the pseudo-terminal raw");
+}
 
-  watch_ = Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (watch_.get() >= 0 && ::inotify_add_watch(watch_.get(), port_.c_str(), IN_CLOSE) < 0) watch_.close();
+void Pty::make_raw() const {
+  termios2 line{};
+  if (::ioctl(slave_.get(), TCGETS2, &line) != 0) fail("no terminal attributes");
+  line.c_iflag = line.c_oflag = line.c_lflag = 0;
+  line.c_cflag = CS8 | CREAD | CLOCAL | B1000000;
+  line.c_cc[VMIN] = 1;
+  line.c_cc[VTIME] = 0;
+  if (::ioctl(slave_.get(), TCSETS2, &line) != 0) fail("cannot make the pseudo-terminal raw");
 }
 
 unsigned Pty::rate() const {
-  struct Line {  // the kernel's termios2, whose header does not go with <termios.h>
-    unsigned flags[4];
-    unsigned char discipline;
-    unsigned char control[19];
-    unsigned in, out;
-  } line{};
-  return ::ioctl(slave_.get(), _IOR('T', 0x2A, Line), &line) == 0 ? line.out : 0;
+  termios2 line{};
+  return ::ioctl(slave_.get(), TCGETS2, &line) == 0 ? line.c_ospeed : 0;
 }
 
 std::size_t Pty::read(std::span<std::uint8_t> buffer) {

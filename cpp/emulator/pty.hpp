@@ -32,21 +32,27 @@ class Descriptor {
 /// on a real port ends its exclusive use (TIOCEXCL): `host_closed` makes up for it.
 class Pty {
  public:
-  Pty();  ///< std::system_error when the system has no pseudo-terminal to give
+  Pty() { open(); }
+  /// A new port, of another name than the last one's. std::system_error when the system has none to give.
+  void open();
+  [[nodiscard]] bool is_open() const { return master_.get() >= 0; }
 
   [[nodiscard]] const std::string& port() const { return port_; }
   [[nodiscard]] int master() const { return master_.get(); }
-  [[nodiscard]] unsigned rate() const;  ///< that the host has set, baud
   [[nodiscard]] int watch() const {
     return watch_.get();
   }  ///< readable when a host closed; -1: not to be had
 
   [[nodiscard]] std::size_t read(std::span<std::uint8_t> buffer);  ///< 0 when nothing waits; never blocks
   [[nodiscard]] std::size_t write(std::span<const std::uint8_t> bytes);  ///< what fitted; never blocks
+  [[nodiscard]] unsigned rate() const;                                   ///< bit/s that the host has set
   void host_closed();
   void close();  ///< the host sees a hang-up
 
  private:
+  void unlock();
+  void make_raw() const;
+
   Descriptor master_, slave_, watch_;
   std::string port_;
 };

@@ -1,6 +1,7 @@
 #include "servo.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace rl::emulator {
@@ -13,6 +14,9 @@ constexpr double kLargestAcceleration = 25'400.0;
 constexpr double kStepS = 1e-3;
 constexpr std::int64_t kBootNs = 400'000'000;
 constexpr std::uint8_t kSetMiddle = 128;
+/// By the code in the baud register, as LeRobot has it; vendors differ on the last three.
+constexpr std::array<unsigned, 8> kRates{1'000'000, 500'000, 250'000, 128'000,
+                                         115'200,   57'600,  38'400,  19'200};
 
 bool inside(std::size_t address, std::size_t count) {
   return count > 0 && address < kMemorySize && count <= kMemorySize - address;
@@ -43,6 +47,11 @@ std::uint8_t Servo::status() const {
 int Servo::position() const { return rounded(position_); }
 
 std::int64_t Servo::return_delay_ns() const { return 2'000 * std::int64_t{memory_.byte(reg::kReturnDelay)}; }
+
+unsigned Servo::rate() const {
+  const std::size_t code = memory_.byte(reg::kBaud);
+  return code < kRates.size() ? kRates[code] : 0;
+}
 
 int Servo::offset() const { return from_sign_magnitude(memory_.word(reg::kHomingOffset), kHomingSign); }
 

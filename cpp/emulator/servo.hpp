@@ -33,6 +33,7 @@ class Servo {
   [[nodiscard]] int position() const;         ///< Present_Position, steps
   [[nodiscard]] bool answers_writes() const { return memory_.byte(reg::kResponseLevel) != 0; }
   [[nodiscard]] std::int64_t return_delay_ns() const;
+  [[nodiscard]] unsigned rate() const;  ///< bit/s at which it listens and speaks; 0: an unknown code
 
   /// True while it starts up after a reboot: it hears nothing.
   [[nodiscard]] bool booting(std::int64_t now) const { return now < booted_at_; }

@@ -23,11 +23,15 @@ struct Statistics {
   std::int64_t checksum_errors = 0;
   std::int64_t noise_bytes = 0;  ///< from the host, outside of any packet
   std::int64_t truncated = 0;    ///< requests whose end never came
+  std::int64_t wrong_rate = 0;   ///< requests at a rate at which no servo listens
+  std::int64_t collisions = 0;   ///< replies of two servos with one id, at once
   std::int64_t overlaps = 0;     ///< requests that began while a reply was still on the wire
   std::int64_t dropped = 0;      ///< replies lost, damaged, preceded by noise, held back by a fault
   std::int64_t corrupted = 0;
   std::int64_t noisy = 0;
   std::int64_t late = 0;
+  std::int64_t duplicated = 0;
+  std::int64_t split = 0;
   std::int64_t overrun_bytes = 0;  ///< not taken: the host did not read
   std::int64_t bytes_in = 0;
   std::int64_t bytes_out = 0;
@@ -49,11 +53,15 @@ struct Statistics {
             {"checksum_errors", checksum_errors},
             {"noise_bytes", noise_bytes},
             {"truncated", truncated},
+            {"wrong_rate", wrong_rate},
+            {"collisions", collisions},
             {"overlaps", overlaps},
             {"dropped", dropped},
             {"corrupted", corrupted},
             {"noisy", noisy},
             {"late", late},
+            {"duplicated", duplicated},
+            {"split", split},
             {"overrun_bytes", overrun_bytes},
             {"bytes_in", bytes_in},
             {"bytes_out", bytes_out},

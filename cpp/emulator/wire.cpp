@@ -21,13 +21,14 @@ Bytes status_packet(std::uint8_t id, std::uint8_t status, std::span<const std::u
   return packet;
 }
 
-void RequestReader::feed(std::span<const std::uint8_t> bytes, std::int64_t start) {
-  if (!pending_.empty() && start > pending_.back().at + kPatienceNs) {
+void RequestReader::feed(std::span<const std::uint8_t> bytes, std::int64_t start, unsigned rate) {
+  if (!pending_.empty() && (rate != rate_ || start > pending_.back().at + kPatienceNs)) {
     ++truncated_;
     pending_.clear();
   }
+  rate_ = rate;
   for (const std::uint8_t byte : bytes) {
-    start += kByteNs;
+    start += byte_ns(rate);
     pending_.push_back({byte, start});
   }
 }
@@ -53,6 +54,7 @@ std::optional<Request> RequestReader::next() {
     request.instruction = static_cast<Instruction>(pending_[4].value);
     for (std::size_t i = 5; i + 1 < total; ++i) request.parameters.push_back(pending_[i].value);
     request.arrived = pending_[total - 1].at;
+    request.rate = rate_;
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(total));
     return request;
   }

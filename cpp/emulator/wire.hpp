@@ -14,7 +14,12 @@ namespace rl::emulator {
 using Bytes = std::vector<std::uint8_t>;
 
 constexpr std::uint8_t kBroadcast = 0xFE;
-constexpr std::int64_t kByteNs = 10'000;  ///< ten bit times at 1 Mbit/s
+constexpr unsigned kUsualRate = 1'000'000;
+constexpr std::int64_t kByteNs = 10'000;  ///< ten bit times at the usual rate
+/// Ten bit times at `rate` bit/s; as at the usual rate when that is 0.
+[[nodiscard]] constexpr std::int64_t byte_ns(unsigned rate) {
+  return rate == 0 ? kByteNs : 10'000'000'000 / rate;
+}
 
 enum class Instruction : std::uint8_t {
   ping = 0x01,
@@ -35,6 +40,7 @@ struct Request {
   Instruction instruction = Instruction::ping;
   Bytes parameters;
   std::int64_t arrived = 0;
+  unsigned rate = kUsualRate;  ///< bit/s at which the host sent it
 };
 
 /// FF FF id length status parameters... checksum.
@@ -45,8 +51,11 @@ struct Request {
 class RequestReader {
  public:
   /// Takes bytes whose first one crosses the wire from `start` on. A request that was left unfinished for
-  /// longer than `kPatienceNs` is forgotten: the servo does not wait for its end for ever.
-  void feed(std::span<const std::uint8_t> bytes, std::int64_t start);
+  /// longer than `kPatienceNs` is forgotten: the servo does not wait for its end for ever. So is one whose
+  /// rest comes at another rate.
+  void feed(std::span<const std::uint8_t> bytes, std::int64_t start, unsigned rate = kUsualRate);
+
+  void forget() { pending_.clear(); }  ///< what was heard of an unfinished request
 
   /// The next whole request with a right checksum, or nothing.
   [[nodiscard]] std::optional<Request> next();
@@ -67,6 +76,7 @@ class RequestReader {
   [[nodiscard]] bool checksum_holds(std::size_t total) const;
 
   std::deque<TimedByte> pending_;
+  unsigned rate_ = kUsualRate;
   std::int64_t checksum_errors_ = 0;
   std::int64_t noise_bytes_ = 0;
   std::int64_t truncated_ = 0;

@@ -1,10 +1,7 @@
 /// The emulated servo chain, tested without the core: a plain program, exit code 1 when a sentence does not
 /// hold.
 
-#include "emulator.hpp"
-
 #include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,62 +14,10 @@
 #include <stdexcept>
 #include <thread>
 
+#include "emulator_bench.hpp"
+
 namespace rl::emulator {
 namespace {
-
-std::atomic<int> failures = 0;
-
-#define CHECK(condition)                                                           \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      ++failures;                                                                  \
-      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-    }                                                                              \
-  } while (false)
-
-Bytes request_bytes(std::uint8_t id, Instruction instruction, std::initializer_list<int> parameters = {}) {
-  Bytes packet{0xFF, 0xFF, id, static_cast<std::uint8_t>(parameters.size() + 2),
-               static_cast<std::uint8_t>(instruction)};
-  for (const int value : parameters) packet.push_back(static_cast<std::uint8_t>(value));
-  unsigned sum = 0;
-  for (std::size_t i = 2; i < packet.size(); ++i) sum += packet[i];
-  packet.push_back(static_cast<std::uint8_t>(~sum & 0xFFU));
-  return packet;
-}
-
-Request request(std::uint8_t id, Instruction instruction, std::initializer_list<int> parameters,
-                std::int64_t at) {
-  Request result;
-  result.id = id;
-  result.instruction = instruction;
-  for (const int value : parameters) result.parameters.push_back(static_cast<std::uint8_t>(value));
-  result.arrived = at;
-  return result;
-}
-
-constexpr std::int64_t kSecond = 1'000'000'000;
-
-/// A chain and a clock; each request comes 10 ms after the last.
-struct Bench {
-  explicit Bench(Kind kind = Kind::follower, bool wave = false, double lag_s = 0.06)
-      : chain(kind, wave, lag_s, kSecond) {}
-
-  std::vector<Answer> ask(std::uint8_t id, Instruction instruction, std::initializer_list<int> parameters) {
-    now += kSecond / 100;
-    return chain.execute(request(id, instruction, parameters, now), 0);
-  }
-  void write(std::uint8_t id, std::initializer_list<int> parameters) {
-    CHECK(ask(id, Instruction::write, parameters).size() == 1);
-  }
-  void run(double seconds) {
-    now += static_cast<std::int64_t>(seconds * 1e9);
-    chain.advance(now);
-  }
-  int position(std::size_t place) { return chain.servo(place).position(); }
-
-  Chain chain;
-  std::int64_t now = kSecond;
-};
 
 void reader_cuts_requests_out_of_noise() {
   RequestReader reader;
@@ -371,71 +316,14 @@ void status_shows_voltage_heat_and_overload() {
   CHECK(answers.size() == 1 && answers[0].packet[4] == (1 | 4 | 32));
 }
 
-void same_seed_gives_the_same_faults() {
-  const auto story = [](std::uint64_t seed, bool noisy) {
-    Faults faults(seed);
-    faults.set("drop", {{"rate", 0.1}});
-    if (noisy) faults.set("noise", {{"rate", 0.5}});
-    std::vector<bool> dropped;
-    for (int i = 0; i < 2000; ++i) {
-      Bytes packet = status_packet(1, 0, {});
-      dropped.push_back(faults.strike(1, packet).dropped);
-    }
-    return dropped;
-  };
-  CHECK(story(7, false) == story(7, true));
-  CHECK(story(7, false) != story(8, false));
-  const auto once = story(7, false);
-  const auto count = std::count(once.begin(), once.end(), true);
-  CHECK(count > 140 && count < 260);
-}
-
-void faults_refuse_what_does_not_fit() {
-  Faults faults(0);
-  const auto refused = [&](const char* kind, const Fields& fields) {
-    try {
-      faults.set(kind, fields);
-    } catch (const std::invalid_argument&) {
-      return true;
-    }
-    return false;
-  };
-  CHECK(refused("drop", {}));
-  CHECK(refused("drop", {{"rate", 1.5}}));
-  CHECK(refused("drop", {{"rate", std::nan("")}}));
-  CHECK(refused("late", {{"rate", 0.5}}));
-  CHECK(refused("corrupt", {{"rate", 0.5}, {"speed", 1.0}}));
-  CHECK(!faults.set("unknown", {}));
-  CHECK(faults.set("corrupt", {{"rate", 1.0}, {"count", 1.0}, {"id", 2.0}}));
-  const Bytes sound = status_packet(2, 0, {});
-  Bytes packet = sound;
-  CHECK(!faults.strike(1, packet).corrupted && packet == sound);
-  CHECK(faults.strike(2, packet).corrupted && packet != sound);
-  CHECK(!faults.strike(2, packet).corrupted);
-}
-
 // --- through the pseudo-terminal
-
-/// What comes back within the time, until `wanted` bytes are there.
-Bytes talk(int fd, const Bytes& request, std::size_t wanted, int timeout_ms = 500) {
-  CHECK(::write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
-  Bytes got;
-  pollfd waiting{fd, POLLIN, 0};
-  while (got.size() < wanted && ::poll(&waiting, 1, timeout_ms) > 0) {
-    std::array<std::uint8_t, 256> buffer{};
-    const ssize_t count = ::read(fd, buffer.data(), buffer.size());
-    if (count <= 0) break;
-    got.insert(got.end(), buffer.begin(), buffer.begin() + count);
-  }
-  return got;
-}
 
 void two_emulators_answer_over_their_ports_until_they_hang_up() {
   Emulator follower({});
   Options options;
   options.kind = Kind::leader;
   options.wave = true;
-  options.usb_us = 0;
+  options.adapter.usb_us = 0;
   Emulator leader(options);
   const Descriptor one(::open(follower.port().c_str(), O_RDWR | O_NOCTTY));
   const Descriptor two(::open(leader.port().c_str(), O_RDWR | O_NOCTTY));
@@ -496,7 +384,7 @@ void wrong_options_are_refused() {
   options.wave = true;
   CHECK(refused(options));
   options = {};
-  options.usb_us = -1;
+  options.adapter.usb_us = -1;
   CHECK(refused(options));
   options = {};
   options.lag_s = std::nan("");
@@ -535,13 +423,12 @@ int main() {
       wave_starts_at_rest_and_comes_round,
       waving_leader_shows_its_path_in_its_registers,
       status_shows_voltage_heat_and_overload,
-      same_seed_gives_the_same_faults,
-      faults_refuse_what_does_not_fit,
       two_emulators_answer_over_their_ports_until_they_hang_up,
       calls_from_other_threads_do_not_disturb_the_bus,
       wrong_options_are_refused,
   };
   for (const auto& test : tests) test();
-  std::printf("%zu tests, %d failures\n", tests.size(), failures.load());
+  const int further = run_fault_tests();
+  std::printf("%zu tests, %d failures\n", tests.size() + static_cast<std::size_t>(further), failures.load());
   return failures == 0 ? 0 : 1;
 }

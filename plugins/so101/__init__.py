@@ -17,6 +17,7 @@ def rl_robots() -> list[RobotSpec]:
             target="rl.plugins.so101.robot:So101",
             config="rl.plugins.so101.config:So101Config",
             joints=NAMES,
+            emulator="rl.plugins.so101.emulation:follower",
             aliases=("so101_follower", "so100", "so100_follower"),
         )
     ]
@@ -31,6 +32,7 @@ def rl_teleoperators() -> list[TeleoperatorSpec]:
             target="rl.plugins.so101.leader:So101Leader",
             config="rl.plugins.so101.config:LeaderConfig",
             drives=("so101",),
+            emulator="rl.plugins.so101.emulation:leader",
             aliases=("so101_leader", "so100_leader"),
         )
     ]

@@ -331,8 +331,10 @@ class Emulator:
         usb_us: int = 125,
         seed: int = 0,
         lag_s: float = 0.06,
-    ) -> None: ...
-    port: str
+        profile: Literal["", "wire", "usb", "usb-1ms", "ftdi-1ms", "ftdi-16ms"] = "",
+    ) -> None:
+        """usb_us: the adapter passes bytes on, both ways, on this grid; profile, when given, stands instead of it."""
+    port: str  # another one after a `replug`
     def calibration(self, mode: Mode = "degrees") -> list[JointCalibration]:
         """What its registers hold; gripper always range_0_100."""
     def rest_pose(self, mode: Mode = "degrees") -> NDArray[np.float64]: ...
@@ -347,11 +349,13 @@ class Emulator:
     def positions(self) -> NDArray[np.int64]: ...
     def registers(self, id: int) -> bytes: ...
     def set_register(self, id: int, address: int, data: bytes) -> None: ...
+    def carry(self, id: int, encoder: float) -> None:
+        """A hand puts a joint to a step of its encoder, 0..4095 before any offset."""
     def fault(self, kind: str, **fields: Any) -> None:
-        """kind: drop (rate), corrupt (rate), noise (rate), late (rate, ms), mute (id), unmute (id), overload (id, on),
-        stall (ms), hangup, echo (on), model (id, number), rates (on: a motor hears only at its own baud rate). The
-        first four strike replies and also take `id` (only that motor) and `count` (at most so many replies). A muted
-        motor neither hears nor answers; a stalled adapter holds bytes back in both directions. ValueError names what
-        does not fit."""
+        """Replies: drop, corrupt, duplicate (rate), noise (rate; inside), late, split (rate, ms; most_ms); each also
+        takes `id` (only that motor) and `count` (at most so many replies). Servos: mute, unmute, reboot (id),
+        overload (id, on), twin (id, of), baud (id, code), model (id, number). Adapter: stall (ms), echo (on), hangup,
+        replug. A muted motor neither hears nor answers; a twin has the other's id and speaks at the same time; a
+        stalled adapter holds bytes back in both directions. ValueError names what does not fit."""
     def statistics(self) -> dict[str, int]: ...
     def close(self) -> None: ...

@@ -80,7 +80,6 @@ def test_two_motors_with_one_id_are_recognised(arm: _core.Emulator, bus: _core.S
 
 
 def test_a_motor_is_found_at_another_rate_and_brought_to_the_usual_one(arm: _core.Emulator) -> None:
-    arm.fault("rates", on=True)
     alone(arm, 6)
     arm.set_register(6, 5, bytes([1]))
     arm.set_register(6, 6, bytes([4]))

@@ -354,6 +354,23 @@ class HasCameras(Protocol):
     def cameras(self) -> Mapping[str, Any]: ...
 
 
+class Emulated(Protocol):
+    """A device's port without the device: any program opens it and finds the device there."""
+
+    port: str  # another one after a fault that unplugs it and plugs it in again
+
+    def calibration(self) -> str:
+        """The text of the device's calibration file; "" when it has none."""
+
+    def fault(self, kind: str, fields: Mapping[str, float]) -> None:
+        """Something goes wrong from now on; a value without a name stands under "". Errors: InputError."""
+
+    def statistics(self) -> Mapping[str, int]:
+        """What has happened so far, by name."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Intent:
     values: Array  # (A,)

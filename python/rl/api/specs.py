@@ -32,11 +32,13 @@ class PolicySpec(Spec):
 @dataclass(frozen=True, kw_only=True)
 class RobotSpec(Spec):
     joints: tuple[str, ...]  # names of the action's elements, () when the config decides
+    emulator: str = ""  # "module:function": (moving: bool, profile: str, seed: int) -> protocols.Emulated
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeleoperatorSpec(Spec):
     drives: tuple[str, ...]  # robots it can drive, by name; () = any of the same action features
+    emulator: str = ""  # as of a robot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,9 @@ COMMANDS = (
     Command("setup-motors", "Give an arm's motors their ids", "rl.cli.setup_motors:SPEC", "rl.cli.setup_motors:run"),
     Command("calibrate", "Calibrate an arm by hand", "rl.cli.calibrate:SPEC", "rl.cli.calibrate:run"),
     Command("cameras", "List cameras and save a picture of each", "rl.cli.cameras:SPEC", "rl.cli.cameras:run"),
+    Command(
+        "emulate", "Emulate a robot on a port that other programs open", "rl.cli.emulate:SPEC", "rl.cli.emulate:run"
+    ),
     Command("info", "Say what a checkpoint, bundle, run or data set is", "rl.cli.info:SPEC", "rl.cli.info:run"),
     Command("blackbox", "Show the last cycles before a fault", "rl.cli.blackbox:SPEC", "rl.cli.blackbox:run"),
     Command("estop", "Stop every arm that runs on this machine", "rl.cli.estop:SPEC", "rl.cli.estop:run"),

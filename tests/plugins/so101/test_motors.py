@@ -74,7 +74,6 @@ def test_six_new_motors_get_their_ids_the_gripper_first(arm, person, robot):
 
 
 def test_a_motor_at_another_rate_is_found_and_changed(arm, person, robot, first_only):
-    arm.fault("rates", on=True)
     person.plugged = lambda which: arm.set_register(6, 6, bytes([1])) if which == "gripper" else None
     robot.set_up(person)
     assert person.screen.said("listening at 500000 baud")

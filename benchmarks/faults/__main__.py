@@ -1,0 +1,153 @@
+"""All campaigns of faults, one after another, and their figures.
+
+    python -m benchmarks.faults [--part 0.01] [--only stall] [--seed 0]
+
+`--part` is the part of the full volume: 1 takes hours, because the emulated arm answers in real time. The result says
+which part was run. The figures are of whole cycles through a pseudo-terminal on the machine that it names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.faults import adversarial, chunk_boundaries, eeprom, late_replies, loss, lost_reply, silent_motor, stall
+from benchmarks.faults.rig import Outcome
+from benchmarks.report import Figure, at_least, at_most, report
+
+Campaign = tuple[Callable[[float, int], Outcome], Callable[[Outcome], list[Figure]]]
+
+
+def at_all(what: str, found: Outcome, name: str, wanted: float = 0) -> Figure:
+    """A count that has to be exactly so."""
+    value = found.figures[name]
+    return Figure(what, f"{value:g} of {found.work}", f"{wanted:g}", value == wanted)
+
+
+def _replies(kind: str) -> Campaign:
+    def judged(found: Outcome) -> list[Figure]:
+        f = found.figures
+        return [
+            at_most(f"one reply {kind}: extra time of the cycle, p50", f["extra_ms_p50"], 3, "ms"),
+            at_most(f"one reply {kind}: extra time of the cycle, p99", f["extra_ms_p99"], 3, "ms"),
+            at_all(f"one reply {kind}: goals missed", found, "gaps"),
+        ]
+
+    return lambda part, seed: lost_reply.run(kind, scaled(1000, part, 20), seed), judged
+
+
+def _loss(rate: float, seconds: float) -> Campaign:
+    def judged(found: Outcome) -> list[Figure]:
+        f, what = found.figures, f"{rate:.1%} of replies lost"
+        figures = [
+            Figure(f"{what}: sessions ended", f"{f['ended']:g} ({f['lost']:g} lost)", "0", f["ended"] == 0),
+            at_least(f"{what}: rate", f["rate_hz"], 49.95, "Hz"),
+        ]
+        return [*figures, at_most(f"{what}: period error p99.9", f["period_ms_p99.9"], 25, "ms")]
+
+    return lambda part, seed: loss.run(rate, max(5.0, seconds * part), seed), judged
+
+
+def _late(found: Outcome) -> list[Figure]:
+    f = found.figures
+    power = f"{f['old_would_show']:.0%} of values 20 ms old would show"
+    return [
+        Figure(
+            "late, damaged, doubled, split replies: wrong values",
+            f"{f['wrong']:g} of {f['fresh']:g}",
+            "0",
+            f["wrong"] == 0,
+        ),
+        Figure("late, damaged, doubled, split replies: struck", f"{f['struck']:g} ({power})"),
+    ]
+
+
+def _registers(found: Outcome) -> list[Figure]:
+    f = found.figures
+    return [
+        Figure(
+            "late replies of single reads: wrong values", f"{f['wrong']:g} of {f['late']:g} late", "0", f["wrong"] == 0
+        )
+    ]
+
+
+def _stall(found: Outcome) -> list[Figure]:
+    return [
+        at_all("75 ms stall: old values from the second cycle on", found, "old"),
+        at_most("75 ms stall: cycles until all are read again, most", found.figures["recovered_max"], 2, "cycles", 0),
+    ]
+
+
+def _silent(found: Outcome) -> list[Figure]:
+    f = found.figures
+    return [
+        at_most("silent motor: named after", f["named_ms_max"], 100, "ms", 0),
+        at_all("silent motor: cycles in which another one missed", found, "others_missing"),
+        at_least("silent motor: rate of the goals until the fault", f["rate_hz_p50"], 49.9, "Hz"),
+        at_all("silent motor: ends in FAULT", found, "faulted", found.work),
+    ]
+
+
+def _eeprom(found: Outcome) -> list[Figure]:
+    return [at_all("EEPROM bytes written on later connects", found, "later")]
+
+
+def _adversarial(found: Outcome) -> list[Figure]:
+    names = ("illegal_position", "illegal_speed", "illegal_acceleration", "unfit", "not_finite")
+    moved = Figure("adversarial actions: goals on the wire", f"{found.figures['goals']:g}")
+    return [moved, *(at_all(f"adversarial actions: {n.replace('_', ' ')}", found, n) for n in names)]
+
+
+def _chunks(found: Outcome) -> list[Figure]:
+    f = found.figures
+    where = f"elsewhere {f['other_ms_p99']:.3f}, own stamps {f['own_ms_p99']:.3f}"
+    p99 = f["boundary_ms_p99"]
+    return [
+        Figure("chunk boundaries: period error p99", f"{p99:.3f} ms ({where})", "<= 1 ms", p99 <= 1),
+        at_all("chunk boundaries: steps beyond the speed limit", found, "illegal_speed"),
+    ]
+
+
+def scaled(full: int, part: float, least: int) -> int:
+    return max(least, round(full * part))
+
+
+CAMPAIGNS: dict[str, Campaign] = {
+    "lost_reply": _replies("drop"),
+    "corrupt_reply": _replies("corrupt"),
+    "loss_02": _loss(0.002, 600),
+    "loss_1": _loss(0.01, 3600),
+    "late_replies": (lambda part, seed: late_replies.run(scaled(1_000_000, part, 2_000), seed), _late),
+    "late_registers": (lambda part, seed: late_replies.run_registers(scaled(1_000_000, part, 200), seed), _registers),
+    "stall": (lambda part, seed: stall.run(scaled(100, part, 5), seed), _stall),
+    "silent_motor": (lambda part, seed: silent_motor.run(seed=seed), _silent),
+    "eeprom": (lambda part, seed: eeprom.run(scaled(100, part, 3)), _eeprom),
+    "adversarial": (lambda part, seed: adversarial.run(scaled(1_000_000, part, 5_000), seed), _adversarial),
+    "chunk_boundaries": (lambda part, seed: chunk_boundaries.run(scaled(10_000, part, 10), seed), _chunks),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", type=float, default=1.0, help="of the full volume")
+    parser.add_argument("--only", choices=list(CAMPAIGNS), action="append")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    figures: list[Figure] = []
+    details: dict[str, Any] = {"part": args.part, "seed": args.seed}
+    for name in args.only or CAMPAIGNS:
+        run, judged = CAMPAIGNS[name]
+        begin = time.monotonic()
+        found = run(args.part, args.seed)
+        figures += judged(found)
+        details[name] = asdict(found) | {"seconds": round(time.monotonic() - begin, 1)}
+        print(f"{name}: {found.work} in {details[name]['seconds']} s", flush=True)
+    return report("faults", figures, f"faults on the emulated arm, {args.part:g} of the full volume", details)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The short forms of the campaigns in benchmarks/faults. Each asserts that it did its least of work (rig.Outcome does).
+
+Nothing here depends on a host that never stands still: counts that must be exactly so, and medians.
+"""
+
+import numpy as np
+import pytest
+
+from benchmarks.faults import adversarial, chunk_boundaries, eeprom, late_replies, loss, lost_reply, silent_motor, stall
+from benchmarks.faults.rig import Outcome, distance_from_wave
+from rl import _core
+
+
+def test_a_campaign_that_did_too_little_says_so() -> None:
+    with pytest.raises(AssertionError, match="only 3 of at least 4"):
+        Outcome(3, 4)
+
+
+@pytest.mark.parametrize("kind", ["drop", "corrupt"])
+def test_one_bad_reply_is_asked_for_again_within_the_cycle(kind: str) -> None:
+    found = lost_reply.run(kind, 12)
+    assert found.figures["ended"] == 0
+    assert found.figures["extra_ms_p50"] <= 4  # 3 where nothing else runs
+    assert found.figures["goals"] > 30
+
+
+def test_no_late_damaged_doubled_or_split_reply_is_taken_for_another() -> None:
+    found = late_replies.run(2000)
+    assert found.figures["wrong"] == 0
+    assert found.figures["fresh"] > 1000
+    assert found.figures["struck"] > 100
+    assert found.figures["old_would_show"] > 0.4
+
+
+def test_the_check_of_the_values_finds_those_that_are_old() -> None:
+    arm = _core.Emulator("so101-leader", wave=True)
+    at = arm.started + np.array([1_500_000_000, 1_900_000_000])
+    shown = arm.wave_at((at - arm.started) / 1e9)
+    assert (distance_from_wave(arm, shown, at - 1_000_000, at + 1_000_000) == 0).all()
+    assert (distance_from_wave(arm, shown, at + 20_000_000, at + 21_000_000) > late_replies.CLEARLY).any()
+    arm.close()
+
+
+def test_no_late_reply_of_a_single_read_is_taken_for_another_register() -> None:
+    found = late_replies.run_registers(100)
+    assert found.figures["wrong"] == 0
+    assert found.figures["answered"] >= 80
+
+
+def test_after_a_stall_nothing_old_is_read() -> None:
+    found = stall.run(4)
+    assert found.figures["old"] == 0
+    assert found.figures["fresh"] > 4 * 8
+    assert found.figures["recovered_p50"] <= 2
+
+
+def test_a_silent_motor_is_named_and_costs_the_others_nothing() -> None:
+    found = silent_motor.run((3,))
+    assert found.figures["faulted"] == 1
+    assert found.figures["others_missing"] <= 12  # a host that stands still silences all for some cycles
+    assert found.figures["named_ms_p50"] < 1000  # 100 where nothing else runs
+
+
+def test_lost_replies_end_no_session() -> None:
+    found = loss.run(0.02, 2)
+    assert found.figures["ended"] == 0
+    assert found.figures["lost"] > 3
+    assert found.figures["period_ms_p50"] < 1
+
+
+def test_a_later_connect_writes_nothing_into_the_flash() -> None:
+    found = eeprom.run(2)
+    assert found.figures["first"] > 0
+    assert found.figures["later"] == 0
+
+
+def test_no_action_brings_a_goal_beyond_the_limits() -> None:
+    found = adversarial.run(5000)
+    figures = found.figures
+    assert figures["moved_steps_max"] > 10  # the limits were reached for
+    assert figures["accepted"] > 100
+    assert figures["refused"] > 3000
+    for name in ("illegal_position", "illegal_speed", "illegal_acceleration", "unfit", "not_finite"):
+        assert figures[name] == 0, name
+
+
+def test_chunks_that_come_late_or_not_at_all_cost_no_time_and_break_no_limit() -> None:
+    found = chunk_boundaries.run(12, slowest=0.6)
+    assert found.figures["ended"] == 0
+    assert found.figures["illegal_speed"] == 0
+    assert found.figures["boundaries"] > 10
+    assert found.figures["boundary_ms_p50"] < 1
