@@ -115,8 +115,9 @@ void SetupBus::put_back(std::span<StoredValue> wanted) {
 
 Result<std::vector<StoredValue>> SetupBus::store(std::vector<StoredValue> wanted) {
   if (auto sound = check_wanted(wanted); !sound.ok()) return sound.error();
-  std::stable_sort(wanted.begin(), wanted.end(),
-                   [](const StoredValue& a, const StoredValue& b) { return a.id < b.id; });
+  std::sort(wanted.begin(), wanted.end(), [](const StoredValue& x, const StoredValue& y) {
+    return x.id != y.id ? x.id < y.id : x.name < y.name;
+  });
   if (auto known = read_before(wanted); !known.ok()) return known.error();
   for (std::size_t i = 0; i < wanted.size();) {
     const int id = wanted[i].id;
