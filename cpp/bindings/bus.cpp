@@ -35,8 +35,8 @@ auto aside(Work work) {
   return work();
 }
 
-BusHandle make(const std::string& port, const std::string& model, std::vector<rl::JointCalibration> joints,
-               unsigned baud, bool energise) {
+BusHandle make_bus(const std::string& port, const std::string& model,
+                   std::vector<rl::JointCalibration> joints, unsigned baud, bool energise) {
   auto chain = take(rl::ServoChain::make({port, model, std::move(joints), baud, energise}));
   return {std::make_shared<rl::SharedChain>(std::move(chain))};
 }
@@ -112,7 +112,7 @@ void close_bus(BusHandle& self) {
 
 void register_bus(py::module_& m) {
   py::class_<BusHandle>(m, "ServoBus", "A handle to one chain of servos: it can look, never move.")
-      .def(py::init(&make), py::arg("port"), py::arg("model"), py::arg("joints"), py::kw_only(),
+      .def(py::init(&make_bus), py::arg("port"), py::arg("model"), py::arg("joints"), py::kw_only(),
            py::arg("baud") = 1'000'000U, py::arg("energise") = true)
       .def_property_readonly("port", [](const BusHandle& self) { return self.shared->chain.config().port; })
       .def_property_readonly("closed", [](const BusHandle& self) { return !self.shared->chain.is_open(); })

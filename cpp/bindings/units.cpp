@@ -24,8 +24,8 @@ const char* mode_name(rl::UnitMode mode) {
   return "";
 }
 
-rl::JointCalibration make(std::string name, int id, int drive_mode, int homing_offset, int range_min,
-                          int range_max, const std::string& mode) {
+rl::JointCalibration make_calibration(std::string name, int id, int drive_mode, int homing_offset,
+                                      int range_min, int range_max, const std::string& mode) {
   rl::JointCalibration out{std::move(name), id,        drive_mode,     homing_offset,
                            range_min,       range_max, unit_mode(mode)};
   if (const std::string problem = out.problem(); !problem.empty())
@@ -43,8 +43,8 @@ int to_raw(const rl::JointCalibration& self, double unit) {
 void register_units(py::module_& m) {
   using Joint = rl::JointCalibration;
   py::class_<Joint>(m, "JointCalibration", "One joint's calibration, and its units.")
-      .def(py::init(&make), py::arg("name"), py::arg("id"), py::arg("drive_mode"), py::arg("homing_offset"),
-           py::arg("range_min"), py::arg("range_max"), py::arg("mode"))
+      .def(py::init(&make_calibration), py::arg("name"), py::arg("id"), py::arg("drive_mode"),
+           py::arg("homing_offset"), py::arg("range_min"), py::arg("range_max"), py::arg("mode"))
       .def_readwrite("name", &Joint::name)
       .def_readwrite("id", &Joint::id)
       .def_readwrite("drive_mode", &Joint::drive_mode)
