@@ -136,8 +136,11 @@ void ServoChain::take_state(const Reply& reply, std::int64_t now) noexcept {
   if (joint >= size() || states_[joint].fresh) return;
   bars_[joint].answered = now;
   JointState& state = states_[joint];
-  const std::uint16_t raw = decode_word({reply.data.data(), kPositionBytes}, model_->order);
-  state.raw = model_->order == WordOrder::little ? sign_magnitude_decode(raw, kPositionSign) : raw;
+  const std::uint16_t word = decode_word({reply.data.data(), kPositionBytes}, model_->order);
+  const int raw = model_->order == WordOrder::little ? sign_magnitude_decode(word, kPositionSign) : word;
+  // Two damaged packets can make one whose checksum holds by accident: such a place is no place of a joint.
+  if (raw <= -model_->resolution || raw >= 2 * model_->resolution) return;
+  state.raw = raw;
   state.value = config_.joints[joint].to_unit(state.raw);
   state.captured = now;
   state.status = reply.status;

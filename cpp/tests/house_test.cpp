@@ -1,4 +1,7 @@
 /// The whole core, threads included, on the emulated chain.
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -253,4 +256,33 @@ TEST_CASE("after a stall that outlasts every length no late reply is taken for a
     CHECK(eventually([&] { return chain.read_now(20 * rl::kMillisecond); }));
   }
   CHECK(answered >= 12);
+}
+
+TEST_CASE("a position that no joint can have is no answer") {
+  std::array<int, 2> ends{};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()) == 0);
+  rl::ChainConfig config;
+  config.port = "pair";
+  config.joints.push_back({"a", 1, 0, 0, 1000, 3000, rl::UnitMode::degrees});
+  auto made = rl::ServoChain::make(config);
+  REQUIRE(made.ok());
+  rl::ServoChain& chain = made.value();
+  chain.adopt(rl::SerialPort(ends[0]));
+  for (const auto& [raw, good] : {std::pair{2000, true}, {0x7FFF, false}, {0x9388, false}, {2100, true}}) {
+    const std::int64_t now = rl::now_ns();
+    chain.begin_cycle(now, now + rl::kSecond);
+    std::array<std::uint8_t, 64> asked{};
+    REQUIRE(::read(ends[1], asked.data(), asked.size()) > 6);
+    const std::uint8_t length = asked[6];
+    std::vector<std::uint8_t> reply = {0xFF, 0xFF, 1, static_cast<std::uint8_t>(length + 2), 0};
+    reply.push_back(static_cast<std::uint8_t>(raw & 0xFF));
+    reply.push_back(static_cast<std::uint8_t>(raw >> 8));
+    reply.resize(5U + length);
+    reply.push_back(rl::checksum({reply.data() + 2, reply.size() - 2}));
+    REQUIRE(::write(ends[1], reply.data(), reply.size()) == static_cast<ssize_t>(reply.size()));
+    chain.pump(now + 1);
+    CHECK(chain.joints()[0].fresh == good);
+    if (good) CHECK(chain.joints()[0].raw == raw);
+  }
+  ::close(ends[1]);
 }
