@@ -5,7 +5,7 @@
 
 #include "rl/guardian.hpp"
 
-int main(int count, char** words) {
+int main(int count, char* const* words) {
   int descriptor = -1;
   if (count == 2) {
     const std::string_view text = words[1];

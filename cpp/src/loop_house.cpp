@@ -114,7 +114,7 @@ LoopHouse::LoopHouse(LoopMemory memory, std::vector<BusPart> drives, std::vector
 /// Takes one chain for this loop.
 Result<> LoopHouse::claim(const BusPart& part) {
   const std::lock_guard lock(part.bus->mutex);
-  ServoChain& chain = part.bus->chain;
+  const ServoChain& chain = part.bus->chain;
   if (part.bus->driven.exchange(true))
     return Error{ErrorCode::usage, chain.config().port + " is driven by another loop"};
   claimed_.push_back(part.bus.get());
@@ -185,7 +185,7 @@ Result<> LoopHouse::start() {
 
 Result<> LoopHouse::arm() {
   if (!started()) return Error{ErrorCode::usage, "loop: not started"};
-  BusBoard& board = shared_.bus;
+  const BusBoard& board = shared_.bus;
   const std::uint32_t before = board.answers.load(std::memory_order_acquire);
   shared_.requests.arm();
   std::int64_t patience = now_ns() + kArmPatience;

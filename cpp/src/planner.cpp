@@ -297,16 +297,22 @@ void Planner::ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcep
   torque_written_ = ramp >= 1 ? -1 : due;  // -1: full torque was written
 }
 
+/// Before the goals of this tick move on.
+void Planner::watch_motion(const Reading& reading, const Decision& decision) noexcept {
+  AxisVector goals{};
+  for (std::size_t k = 0; k < axes(); ++k) goals[k] = motion_[k].position;
+  obstacles_.push({goals.data(), axes()});
+  pull_back(reading, decision);
+  derate(reading, decision);
+}
+
 Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
   const Events events = look(reading, now, due);
   Plan out;
   out.decision = machine_.step(events, now);
   const State state = out.decision.state;
   if (out.decision.entered) forget_after_stop(state);
-  if (torque_on_) {
-    pull_back(reading, out.decision);
-    derate(reading, out.decision);
-  }
+  if (torque_on_) watch_motion(reading, out.decision);
   const double period = static_cast<double>(config_.period) * 1e-9;
   // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came
   // early.
@@ -320,11 +326,6 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   const bool first = events.arm_passed;
   if (torque_on_ && !first) move(state, machine_.ramp(now), dt);
   if (state == State::active) ++active_;
-  if (torque_on_) {
-    AxisVector goals{};
-    for (std::size_t k = 0; k < axes(); ++k) goals[k] = motion_[k].position;
-    obstacles_.push({goals.data(), axes()});
-  }
 
   const bool silent = state == State::disarmed || state == State::off || !torque_on_;
   const bool stopped = state == State::estop && at_rest() && stop_writes_ >= kStopWrites;

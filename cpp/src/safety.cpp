@@ -246,6 +246,11 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
     }
     return true;
   }
+  return step_held(events, now, cause);
+}
+
+/// The ways out of HOLD.
+bool SafetyMachine::step_held(const Events& events, std::int64_t now, Reason cause) noexcept {
   const bool from_rest = gave_up_ != 0;
   if (from_rest) {
     if (now - gave_up_ >= config_.blocked_hold) enter(State::off, reason_, -1, now);

@@ -175,7 +175,7 @@ void SecondHand::listen() noexcept {
 
 /// The last legal goal once more, so that a goal that was half sent is whole. The servos keep it by
 /// themselves.
-void SecondHand::hold() noexcept {
+void SecondHand::hold() {
   for (const BusPart& part : parts_.drives) {
     ServoChain& chain = part.bus->chain;
     auto port = SerialPort::open(chain.config().port, chain.config().baud);
@@ -186,7 +186,7 @@ void SecondHand::hold() noexcept {
   }
 }
 
-int SecondHand::rescue() noexcept {
+int SecondHand::rescue() {
   remember();
   const std::int64_t noticed = now_ns();
   const bool torque = shared_.bus.energised.load(std::memory_order_acquire) != 0;

@@ -257,14 +257,35 @@ Result<std::vector<FoundMotor>> SetupBus::scan() {
   for (int id = 0; id <= kLargestId && !lost_; ++id) {
     const int answers = count[static_cast<std::size_t>(id)];
     if (answers == 0) continue;
-    auto found = look(id);
+    const auto found = look(id);
     if (!found.ok()) return found.error();
-    if (!found.value()) continue;  // noise looked like an answer
-    if (doubled && answers > 1) found.value()->several = true;
-    out.push_back(*found.value());
+    const std::optional<FoundMotor>& motor = found.value();
+    if (!motor.has_value()) continue;  // noise looked like an answer
+    out.push_back(*motor);
+    if (doubled && answers > 1) out.back().several = true;
   }
   if (lost_) return lost();
   return out;
+}
+
+/// The replies to one sync-read of all, as they came.
+void SetupBus::read_together(Bytes wire, const std::function<void(std::uint8_t, Bytes)>& take) {
+  settle();
+  const Request request = encode_sync_read(at::kPresentPosition, 2, wire);
+  if (send(request)) {
+    const std::size_t whole = (echo_ ? request.size() : 0) + wire.size() * (kStatusBytes + 2);
+    collect(now_ns() + wire_time(request.size() + whole) + kPatience, whole);
+  }
+  Bytes rest(heard_);
+  if (echo_ && rest.size() >= request.size()) rest = rest.subspan(request.size());
+  while (!rest.empty()) {
+    const Parsed parsed = parse_packet(rest);
+    if (parsed.kind == ParseKind::need_more) return;
+    const bool good = parsed.kind == ParseKind::packet && parsed.packet.params.size() == 2 &&
+                      parsed.packet.error <= kLargestStatus;
+    if (good) take(parsed.packet.id, parsed.packet.params);
+    rest = rest.subspan(parsed.consumed);
+  }
 }
 
 Result<std::vector<RawPosition>> SetupBus::positions(std::span<const int> ids) {
@@ -282,25 +303,7 @@ Result<std::vector<RawPosition>> SetupBus::positions(std::span<const int> ids) {
       one.captured = now_ns();
     }
   };
-  if (model_->sync_read) {
-    settle();
-    const Request request = encode_sync_read(at::kPresentPosition, 2, wire);
-    if (send(request)) {
-      const std::size_t whole = (echo_ ? request.size() : 0) + wire.size() * (kStatusBytes + 2);
-      collect(now_ns() + wire_time(request.size() + whole) + kPatience, whole);
-    }
-    Bytes rest(heard_);
-    if (echo_ && rest.size() >= request.size()) rest = rest.subspan(request.size());
-    while (!rest.empty()) {
-      const Parsed parsed = parse_packet(rest);
-      if (parsed.kind == ParseKind::need_more) break;
-      if (parsed.kind == ParseKind::packet && parsed.packet.params.size() == 2 &&
-          parsed.packet.error <= kLargestStatus) {
-        take(parsed.packet.id, parsed.packet.params);
-      }
-      rest = rest.subspan(parsed.consumed);
-    }
-  }
+  if (model_->sync_read) read_together(wire, take);
   for (const RawPosition& one : out) {
     if (one.captured != 0 || lost_) continue;
     const auto id = static_cast<std::uint8_t>(one.id);

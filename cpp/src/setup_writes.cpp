@@ -86,7 +86,7 @@ Result<> SetupBus::read_before(std::vector<StoredValue>& wanted) {
   int checked = -1;
   for (const StoredValue& one : wanted) {
     if (one.before == one.value || one.id == checked) continue;
-    if (auto limp = must_be_limp(one.id); !limp.ok()) return limp;
+    if (const auto limp = must_be_limp(one.id); !limp.ok()) return limp;
     checked = one.id;
   }
   return Done{};
@@ -113,27 +113,32 @@ void SetupBus::put_back(std::span<StoredValue> wanted) {
   }
 }
 
+/// The values of one motor, between opening and closing its lock.
+Result<> SetupBus::store_motor(std::span<StoredValue> own) {
+  const int id = own.front().id;
+  const auto differs = [](const StoredValue& one) { return one.before != one.value; };
+  Result<> result = Done{};
+  if (std::any_of(own.begin(), own.end(), differs)) {
+    if (!lock(id, false)) result = silent(id);
+    for (StoredValue& one : own) {
+      if (result.ok() && differs(one)) result = write_one(one);
+    }
+  }
+  const auto closed = get_value(id, {"Lock", model_->lock, 1, kUnsigned, true});
+  if (closed != 1 && !lock(id, true) && result.ok()) result = silent(id);
+  return result;
+}
+
 Result<std::vector<StoredValue>> SetupBus::store(std::vector<StoredValue> wanted) {
-  if (auto sound = check_wanted(wanted); !sound.ok()) return sound.error();
+  if (const auto sound = check_wanted(wanted); !sound.ok()) return sound.error();
   std::sort(wanted.begin(), wanted.end(), [](const StoredValue& x, const StoredValue& y) {
     return x.id != y.id ? x.id < y.id : x.name < y.name;
   });
-  if (auto known = read_before(wanted); !known.ok()) return known.error();
+  if (const auto known = read_before(wanted); !known.ok()) return known.error();
   for (std::size_t i = 0; i < wanted.size();) {
-    const int id = wanted[i].id;
     std::size_t end = i;
-    while (end < wanted.size() && wanted[end].id == id) ++end;
-    const auto differs = [](const StoredValue& one) { return one.before != one.value; };
-    const auto own = std::span(wanted).subspan(i, end - i);
-    Result<> result = Done{};
-    if (std::any_of(own.begin(), own.end(), differs)) {
-      if (!lock(id, false)) result = silent(id);
-      for (StoredValue& one : own) {
-        if (result.ok() && differs(one)) result = write_one(one);
-      }
-    }
-    const auto closed = get_value(id, {"Lock", model_->lock, 1, kUnsigned, true});
-    if (closed != 1 && !lock(id, true) && result.ok()) result = silent(id);
+    while (end < wanted.size() && wanted[end].id == wanted[i].id) ++end;
+    const auto result = store_motor(std::span(wanted).subspan(i, end - i));
     if (!result.ok()) {
       put_back(std::span(wanted).first(end));
       return result.error();
@@ -173,7 +178,7 @@ Result<std::vector<StoredValue>> SetupBus::readdress(int from, int to, unsigned 
   if (!held.ok()) return held.error();
   if (!held.value().empty()) return silent(from);
   std::vector<StoredValue> changes;
-  auto result = readdress_locked(from, to, baud, changes);
+  const auto result = readdress_locked(from, to, baud, changes);
   // Closed again whatever happened, under whichever id it answers now.
   if (!result.ok() && !lost_ && !lock(to, true)) lock(from, true);
   if (!result.ok()) return result.error();

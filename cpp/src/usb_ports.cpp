@@ -108,8 +108,9 @@ Result<std::string> find_port_by_serial(const std::string& serial, const DeviceR
   for (const UsbPort& port : usb_ports(roots)) {
     if (port.serial != serial) continue;
     if (!found.empty()) {
-      return Error{ErrorCode::usage,
-                   "two adapters have the serial number " + serial + ": " + found + " and " + port.path};
+      std::string text = "two adapters have the serial number ";
+      text.append(serial).append(": ").append(found).append(" and ").append(port.path);
+      return Error{ErrorCode::usage, std::move(text)};
     }
     found = port.path;
   }

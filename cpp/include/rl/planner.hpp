@@ -127,6 +127,7 @@ class Planner {
   void look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept;
   void look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void move(State state, double ramp, double dt) noexcept;
+  void watch_motion(const Reading& reading, const Decision& decision) noexcept;
   void count_clamps(const AxisVector& wanted, double dt) noexcept;
   [[nodiscard]] bool at_rest() const noexcept;
 

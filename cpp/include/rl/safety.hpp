@@ -134,6 +134,7 @@ class SafetyMachine {
   bool step_exit(const Events& events, std::int64_t now) noexcept;
   bool step_off(const Events& events, std::int64_t now) noexcept;
   bool step_hold(const Events& events, std::int64_t now) noexcept;
+  bool step_held(const Events& events, std::int64_t now, Reason cause) noexcept;
   void step_rest(const Events& events, std::int64_t now) noexcept;
   void step_forward(const Events& events, std::int64_t now) noexcept;
   [[nodiscard]] Reason fault_cause(const Events& events, std::int64_t now, int& joint) const noexcept;

@@ -27,8 +27,8 @@ class SecondHand {
   void look_after_session(pid_t session) noexcept;
   void listen() noexcept;
   void keep_record() noexcept;
-  int rescue() noexcept;
-  void hold() noexcept;
+  int rescue();
+  void hold();
   int carry_out_policy();
 
   SharedLoop& shared_;

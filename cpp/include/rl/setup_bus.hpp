@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -89,6 +90,8 @@ class SetupBus {
   Result<int> restore_factory(int id);
 
  private:
+  Result<> store_motor(std::span<StoredValue> own);
+  void read_together(Bytes wire, const std::function<void(std::uint8_t, Bytes)>& take);
   SetupBus(std::string port, const Model* model, std::map<int, std::string> names)
       : port_(std::move(port)), model_(model), names_(std::move(names)) {}
 

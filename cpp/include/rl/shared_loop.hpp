@@ -58,6 +58,7 @@ struct BusBoard {
   std::atomic<std::uint64_t> energised{0};  ///< bit k: the motor of axis k has torque as far as is known
 };
 
+// NOLINTNEXTLINE(performance-enum-size): a futex is a word of 32 bits
 enum class Phase : std::uint32_t { made, running, refused, ended };
 
 struct Note {
