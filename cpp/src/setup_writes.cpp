@@ -231,7 +231,7 @@ Result<> SetupBus::reboot(int id) {
 }
 
 Result<int> SetupBus::restore_factory(int id) {
-  if (auto limp = must_be_limp(id); !limp.ok()) return limp.error();
+  if (const auto limp = must_be_limp(id); !limp.ok()) return limp.error();
   const auto wire = static_cast<std::uint8_t>(id);
   ask(encode_plain(Instruction::recovery, wire), wire, 0, kFlashPatience, false);
   sleep_until_ns(now_ns() + kRestart);
