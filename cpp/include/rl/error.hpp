@@ -24,9 +24,8 @@ enum class ErrorCode : std::uint8_t {
 [[nodiscard]] const char* to_string(ErrorCode code) noexcept;
 
 /// `text` is one line: what is wrong, where (port, joint, id), what to do.
-// NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): it loses track of which of a variant's members is
-// alive
-struct Error {
+/// (The analyser loses track of which member of a variant is alive.)
+struct Error {  // NOLINT(clang-analyzer-core.uninitialized.Assign)
   ErrorCode code = ErrorCode::usage;
   std::string text;
 };
