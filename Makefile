@@ -40,7 +40,7 @@ tidy: .venv/ready
 FUZZ_SECONDS ?= 60
 fuzz: .venv/ready
 	$(tools) cmake --preset fuzz
-	$(tools) cmake --build --preset fuzz
+	$(tools) cmake --build --preset fuzz --target rl_fuzz_reader
 	build/fuzz/cpp/fuzz/rl_fuzz_reader -max_total_time=$(FUZZ_SECONDS) -max_len=512 -print_final_stats=1
 
 # After a change in cpp/: build and install the extension again.
