@@ -1,6 +1,7 @@
 """What every test may ask for: the reference data beside the checkout, a quiet environment, one thread of sums."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 # one thread have one order.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# Started in the background, this process ignores Ctrl-C, and its children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 collect_ignore = ["fixtures"]  # distributions with tests of their own, run where they are installed

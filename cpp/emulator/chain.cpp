@@ -85,8 +85,9 @@ void Chain::restart(std::size_t place, std::int64_t now) {
 std::array<std::size_t, kJoints> Chain::by_id() const {
   std::array<std::size_t, kJoints> places{};
   for (std::size_t i = 0; i < kJoints; ++i) places[i] = i;
-  std::stable_sort(places.begin(), places.end(),
-                   [&](std::size_t a, std::size_t b) { return servos_[a].id() < servos_[b].id(); });
+  std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) {
+    return servos_[a].id() != servos_[b].id() ? servos_[a].id() < servos_[b].id() : a < b;
+  });
   return places;
 }
 

@@ -64,7 +64,7 @@ def installed(request, clean_tree, tmp_path_factory) -> tuple[str, Path]:
     constraints = ("-c", CHECKOUT / "constraints.txt")
     # The core's machine code is tested elsewhere: only this interpreter's wheel pays for the optimiser.
     kind = "Release" if python == sys.executable else "Debug"
-    build = {**os.environ, "SKBUILD_CMAKE_BUILD_TYPE": kind, "CXXFLAGS": "-g0"}
+    build = {**os.environ, "SKBUILD_CMAKE_BUILD_TYPE": kind, "SKBUILD_CMAKE_ARGS": "-DCMAKE_CXX_FLAGS_DEBUG=-O0"}
     run(*pip, "wheel", "-q", "--no-deps", *constraints, "-w", place / "wheel", clean_tree, env=build)
     (wheel,) = (place / "wheel").glob("rl_toolkit-*.whl")
     run(*pip, "install", "-q", *constraints, f"{wheel}[deploy]")
