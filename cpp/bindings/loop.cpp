@@ -78,12 +78,12 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
     const std::string beside = rl::guardian_beside(reinterpret_cast<const void*>(&register_loop));
     out.guardian = std::string_view(beside);
     if (out.guardian.empty()) throw py::value_error("there is no rl-guardian beside this module");
-    out.black_boxes = std::string_view(config.black_boxes);
   } else if (config.house != "thread") {
     throw py::value_error("there is no house '" + config.house + "'; it is guardian or thread");
   }
   rl::PlannerConfig& planner = out.planner;
   planner.axes = rl::BoundedList<rl::PlannerAxis, rl::kMostAxes>(std::span(limits.axes));
+  out.black_boxes = std::string_view(config.black_boxes);
   planner.source = source_kind(config.source);
   if (!rl::find_merge(config.merge, planner.queue.merge))
     throw py::value_error("there is no merge '" + config.merge + "'");
@@ -188,6 +188,10 @@ void close_loop(LoopHandle& self) {
 
 py::array_t<double> vector_of(const Snapshot& s, const rl::AxisVector& v) {
   return py::array_t<double>(static_cast<py::ssize_t>(s.axes), v.data());
+}
+
+py::array_t<std::uint8_t> bytes_of(const Snapshot& s, const std::array<std::uint8_t, rl::kMostAxes>& v) {
+  return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(s.axes), v.data());
 }
 
 struct Column {
@@ -345,6 +349,8 @@ void register_snapshot(py::module_& m) {
       .def_property_readonly("age", [](const Snapshot& s) { return vector_of(s, s.look.age); })
       .def_property_readonly("goal", [](const Snapshot& s) { return vector_of(s, s.look.goal); })
       .def_property_readonly("requested", [](const Snapshot& s) { return vector_of(s, s.look.requested); })
+      .def_property_readonly("load", [](const Snapshot& s) { return bytes_of(s, s.look.load); })
+      .def_property_readonly("temperature", [](const Snapshot& s) { return bytes_of(s, s.look.temperature); })
       .def_readonly("faults", &Snapshot::faults)
       .def_property_readonly("remaining", [](const Snapshot& s) { return s.look.remaining; })
       .def_property_readonly("first_goal", [](const Snapshot& s) { return s.look.first_goal; });

@@ -113,6 +113,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
       reading.values[axis] = joints[i].value;
       reading.captured[axis] = joints[i].captured;
       reading.status[axis] = joints[i].status;
+      reading.load[axis] = joints[i].load;
       reading.temperature[axis] = joints[i].temperature;
       reading.voltage[axis] = joints[i].voltage;
       if (joints[i].rebooted) reading.rebooted |= 1ULL << axis;

@@ -267,8 +267,8 @@ bool LoopHouse::wait(double timeout_s) {
   while (!ended()) {
     const std::int64_t now = now_ns();
     if (now >= end) return false;
-    wait_phase(shared_, Phase::running, in_process() ? end : std::min(end, now + kSlice));
-    if (!started_ && now_ns() < end) sleep_until_ns(std::min(end, now_ns() + kMillisecond));
+    const Phase phase = shared_.house.phase.load(std::memory_order_acquire);
+    if (phase != Phase::ended) wait_phase(shared_, phase, in_process() ? end : std::min(end, now + kSlice));
   }
   return true;
 }

@@ -90,6 +90,8 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
   out.goal = written;
   out.requested = plan.requested;
   out.status = reading.status;
+  out.load = reading.load;
+  out.temperature = reading.temperature;
   look.store(out);
   beats_.loop.store(record.done, std::memory_order_release);
   count(board.cycles);  // last: who waits for the first cycle finds a look

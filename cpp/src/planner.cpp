@@ -26,6 +26,13 @@ constexpr std::uint8_t kDerate = 65;  // deg C: half the torque
 constexpr double kLowest = 0.8;       // of the nominal voltage
 constexpr double kHighest = 1.15;
 
+/// 0.1 V; 0 while that of a motor is not known.
+double median_voltage(const Reading& reading, std::size_t axes) noexcept {
+  std::array<std::uint8_t, kMostAxes> known = reading.voltage;
+  std::sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(axes));
+  return known[0] > 0 ? known[axes / 2] : 0;
+}
+
 bool tracks(State state) noexcept { return state == State::soft_start || state == State::active; }
 
 }  // namespace
@@ -120,10 +127,7 @@ void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& e
 
 /// Temperature and voltage come a few times a second; what is not known yet is no fault.
 void Planner::look_at_supply(const Reading& reading, Events& events) noexcept {
-  std::array<std::uint8_t, kMostAxes> known = reading.voltage;
-  std::sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(axes()));
-  const bool all = axes() > 0 && known[0] > 0;
-  if (torque_on_ && nominal_voltage_ == 0 && all) nominal_voltage_ = known[axes() / 2];
+  if (torque_on_ && nominal_voltage_ == 0) nominal_voltage_ = median_voltage(reading, axes());
   for (std::size_t k = 0; k < axes() && events.fault_joint < 0; ++k) {
     const double volts = reading.voltage[k];
     const bool off = nominal_voltage_ > 0 && volts > 0 &&

@@ -16,6 +16,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "rl/black_box.hpp"
@@ -52,6 +54,8 @@ int estop_listener() noexcept {
   return -1;
 }
 
+bool is_latched(State state) noexcept { return state == State::fault || state == State::estop; }
+
 bool has_torque(State state) noexcept { return state != State::off && state != State::disarmed; }
 
 }  // namespace
@@ -69,6 +73,13 @@ Result<std::unique_ptr<SecondHand>> SecondHand::make(const LoopMemory& watched) 
     if (!chain.leader) drives.push_back(chain);
   }
   plan.chains = drives;
+  if (!plan.house.black_boxes.empty()) {
+    std::error_code refused;
+    std::filesystem::create_directories(plan.house.black_boxes.string(), refused);
+    if (refused)
+      watched.shared().house.add_note("black box: none, " + plan.house.black_boxes.string() +
+                                      " cannot be made: " + refused.message());
+  }
   auto parts = parts_of(plan);
   if (!parts.ok()) return parts.error();
   auto memory = LoopMemory::make(plan);
@@ -107,13 +118,13 @@ int SecondHand::watch(pid_t guardian, pid_t session) {
     if (::read(timer_, &ticks, sizeof ticks) <= 0) continue;
     remember();
     if (!heart_beats()) ::kill(guardian, SIGKILL);
-    keep_record();
+    watch_latch();
     look_after_session(session);
   }
   int status = 0;
   ::waitpid(guardian, &status, 0);
   remember();
-  keep_record();
+  watch_latch();
   if (shared_.house.phase.load(std::memory_order_acquire) == Phase::ended ||
       shared_.house.phase.load(std::memory_order_acquire) == Phase::refused) {
     return shared_.house.exit_code.load(std::memory_order_relaxed);
@@ -145,22 +156,24 @@ void SecondHand::look_after_session(pid_t session) noexcept {
   pollfd gone{session_, POLLIN, 0};
   const bool dead = session_ < 0 ? ::kill(session, 0) != 0 : ::poll(&gone, 1, 0) > 0;
   if (!dead || !seen_) return;
-  const bool latched = last_.state == State::fault || last_.state == State::estop;
-  if (!has_torque(last_.state) || latched) shared_.requests.close(Closing::orderly);
+  if (!has_torque(last_.state) || is_latched(last_.state)) shared_.requests.close(Closing::orderly);
 }
 
 /// The guardian's loop writes no files; its last cycles are kept from here, once for each fault.
-void SecondHand::keep_record() noexcept {
-  const bool latched = seen_ && (last_.state == State::fault || last_.state == State::estop);
-  const bool now = latched && !latched_;
+void SecondHand::watch_latch() noexcept {
+  const bool latched = seen_ && is_latched(last_.state);
+  if (latched && !latched_) write_record();
   latched_ = latched;
+}
+
+void SecondHand::write_record() noexcept {
   const std::string_view folder = shared_.plan.house.black_boxes.view();
-  if (!now || folder.empty()) return;
+  if (folder.empty()) return;
   Text<1024> path;
   std::array<char, 256> note{};
   if (write_black_box(folder, shared_, records_, path)) {
-    std::snprintf(note.data(), note.size(), "black box: %.*s", static_cast<int>(path.view().size()),
-                  path.view().data());
+    std::snprintf(note.data(), note.size(), "black box: %.*s; see rl blackbox",
+                  static_cast<int>(path.view().size()), path.view().data());
   } else {
     std::snprintf(note.data(), note.size(), "black box: cannot be written into %.*s",
                   static_cast<int>(folder.size()), folder.data());
@@ -191,14 +204,12 @@ int SecondHand::rescue() {
   const std::int64_t noticed = now_ns();
   const bool torque = shared_.bus.energised.load(std::memory_order_acquire) != 0;
   const bool moving = seen_ && has_torque(last_.state) && torque;
-  const bool latched = last_.state == State::fault || last_.state == State::estop;
   if (moving) hold();
   StateLog& log = shared_.journal.states;
   log.push({State::fault, Reason::guardian_died, -1, noticed});
   shared_.house.add_note("the guardian died; its second hand wrote the last goal again");
-  last_.state = State::fault;
-  keep_record();
-  if (moving && !latched) {
+  if (!latched_) write_record();
+  if (moving && !is_latched(last_.state)) {
     static_cast<void>(carry_out_policy());
     const SharedLoop& after = memory_.shared();
     for (const StateEvent& event : after.journal.states.events()) log.push(event);

@@ -138,9 +138,7 @@ class Arm:
         kind = "so101-leader" if self.leader else "so101-follower"
         self.emulator = core.Emulator(kind, wave=self.leader and getattr(self.config, "wave", False))
         joints = self.emulator.calibration(self.config.units)
-        self.calibration = {
-            j.name: calibration.Joint(j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max) for j in joints
-        }
+        self.calibration = calibration.of_core(joints)
         what = "leader" if self.leader else "arm"
         self.notes.append(f"port sim: an emulated {what} at {self.emulator.port}, with the emulator's own calibration")
         return joints

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,11 @@ class Joint:
 
 
 Calibration = Mapping[str, Joint]  # in motor order
+
+
+def of_core(joints: Iterable[Any]) -> dict[str, Joint]:
+    """`rl._core.JointCalibration`s as the file has them."""
+    return {j.name: Joint(j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max) for j in joints}
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:

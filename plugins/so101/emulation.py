@@ -36,12 +36,7 @@ class EmulatedArm:
         return str(self._core.port)
 
     def calibration(self) -> str:
-        return calibration.text(
-            {
-                j.name: calibration.Joint(j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max)
-                for j in self._core.calibration()
-            }
-        )
+        return calibration.text(calibration.of_core(self._core.calibration()))
 
     def fault(self, kind: str, fields: Mapping[str, float]) -> None:
         named = {(name or MAIN.get(kind, "rate")): value for name, value in fields.items()}

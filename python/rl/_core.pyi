@@ -229,6 +229,8 @@ class LoopSnapshot:
     age: NDArray[np.float64]  # (S,) s
     goal: NDArray[np.float64]  # (A,) last written
     requested: NDArray[np.float64]  # (A,) before the limits
+    load: NDArray[np.uint8]  # (A,) % of the full duty
+    temperature: NDArray[np.uint8]  # (A,) deg C; 0: not known
     faults: list[str]
     remaining: int  # actions still due
     first_goal: int  # ns of the first goal on the wire, 0 before

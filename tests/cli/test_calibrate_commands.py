@@ -13,7 +13,7 @@ from rl import _core
 from rl.api import InputError, MissingPart
 from rl.api.protocols import Calibrates
 from rl.cli import doctor, find_port
-from rl.cli.calibrate import devices
+from rl.cli.devices import DeviceChoice, devices
 from rl.cli.main import main
 from rl.cli.screen import TerminalScreen
 from rl.config import Selected
@@ -87,8 +87,9 @@ def test_a_robot_without_the_ability_says_so(monkeypatch):
             self.config = config
 
     monkeypatch.setattr("rl.registry.Registry.implementation", lambda *_: Plain)
+    choice = DeviceChoice(robot=Selected("robot", "so101", So101Config()))
     with pytest.raises(InputError, match="robot so101 cannot be calibrated here"):
-        next(devices(Selected("robot", "so101", So101Config()), None, Calibrates, "cannot be calibrated"))
+        next(devices(choice, Calibrates, "cannot be calibrated"))
 
 
 def test_the_doctor_names_the_adapter_and_what_slows_it(monkeypatch):

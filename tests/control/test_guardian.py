@@ -211,3 +211,20 @@ def test_the_table_of_sockets_gives_the_guardians_alone():
     table = "Num RefCount\n0: 02 @rl-estop-12\n0: 02 /run/x\n0: 02 @rl-estop-evil\n0: 02 @rl-estop-7\n"
     assert estop.listeners(table) == ["@rl-estop-12", "@rl-estop-7"]
     assert not estop.send("@rl-estop-0")
+
+
+def test_load_and_temperature_reach_the_table_of_a_session():
+    from rl.control.session import Session
+    from rl.control.settings import Settings
+    from rl.control.sources import LeaderSource
+    from rl.plugins.so101.config import LeaderConfig, So101Config
+    from rl.plugins.so101.leader import So101Leader
+    from rl.plugins.so101.robot import So101
+
+    robot, leader = So101(So101Config(port="sim")), So101Leader(LeaderConfig(port="sim", wave=True))
+    with Session(robot, LeaderSource(leader), settings=Settings(duration=0.5), say=print) as session:
+        session.run()
+        look = session.loop.snapshot()
+    assert (look.temperature > 10).all()
+    assert (look.temperature < 60).all()
+    assert np.isfinite(look.load).all()

@@ -32,6 +32,7 @@ def look(**changes):
     found = {
         "state": "ACTIVE", "reason": "", "cycle": 10, "values": np.array([1.25, 40.0]), "age": np.array([0.004, 0.25]),
         "goal": np.array([2.0, 41.0]), "faults": ("left_shoulder: overload", "bus: noise"),
+        "load": np.full(2, np.nan), "temperature": np.full(2, np.nan),
     }  # fmt: skip
     return SimpleNamespace(**(found | changes))
 

@@ -38,6 +38,7 @@ class ObstacleWatch {
   /// True once `measured` has been more than `far` outside the band of its axis for long enough. 0: not
   /// watched.
   [[nodiscard]] bool blocked(std::size_t axis, double measured, double far, std::int64_t now) noexcept {
+    if (far <= 0) return false;
     double low = goals_[axis];
     double high = low;
     for (std::size_t row = 1; row < rows_; ++row) {
@@ -45,7 +46,7 @@ class ObstacleWatch {
       low = std::min(low, goal);
       high = std::max(high, goal);
     }
-    const bool outside = far > 0 && (measured < low - far || measured > high + far);
+    const bool outside = measured < low - far || measured > high + far;
     if (!outside) outside_since_[axis] = 0;
     if (outside && outside_since_[axis] == 0) outside_since_[axis] = now;
     return outside && now - outside_since_[axis] >= kPatience;

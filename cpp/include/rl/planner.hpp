@@ -25,6 +25,7 @@ struct Reading {
   AxisVector values{};
   std::array<std::int64_t, kMostAxes> captured{};
   std::array<std::uint8_t, kMostAxes> status{};
+  std::array<std::uint8_t, kMostAxes> load{};         ///< % of the full duty
   std::array<std::uint8_t, kMostAxes> temperature{};  ///< deg C; 0: not known
   std::array<std::uint8_t, kMostAxes> voltage{};      ///< 0.1 V; 0: not known
   std::uint64_t missing = 0;

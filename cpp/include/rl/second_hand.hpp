@@ -26,7 +26,8 @@ class SecondHand {
   void remember() noexcept;
   void look_after_session(pid_t session) noexcept;
   void listen() noexcept;
-  void keep_record() noexcept;
+  void watch_latch() noexcept;
+  void write_record() noexcept;
   int rescue();
   void hold();
   int carry_out_policy();

@@ -19,8 +19,9 @@ struct HouseConfig {
   bool realtime = true;
   double duration_s = 0;
   PlannerConfig planner;
-  Text<1024> guardian;    ///< its executable; empty: the loop is a thread of this process
-  Text<512> black_boxes;  ///< folder that exists, for the last cycles before a fault; empty: nowhere
+  Text<1024> guardian;  ///< its executable; empty: the loop is a thread of this process
+  Text<512>
+      black_boxes;  ///< folder, made when it is not there, for the last cycles before a fault; empty: nowhere
 };
 
 struct JointPlan {

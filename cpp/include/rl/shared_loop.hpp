@@ -38,6 +38,8 @@ struct Look {
   AxisVector goal{};
   AxisVector requested{};
   std::array<std::uint8_t, kMostAxes> status{};
+  std::array<std::uint8_t, kMostAxes> load{};         ///< % of the full duty
+  std::array<std::uint8_t, kMostAxes> temperature{};  ///< deg C; 0: not known
 };
 
 /// Why an arm request was refused, for the one who asked. Written by the loop, then `answers` is raised.

@@ -86,6 +86,8 @@ def plot(box: BlackBox, path: Path) -> None:
     """One chart an axis, time in s before the end."""
     from rl.control.page import Curve, Page
 
+    if not len(box.measured):
+        raise InputError("holds no cycle to draw", where="black box")
     page = Page("black box")
     time = (box.head["deadline"] - box.head["deadline"][-1]) / 1e9
     for k, name in enumerate(box.axes):

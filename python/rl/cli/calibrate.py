@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from rl.api.errors import InputError
-from rl.api.protocols import Calibrates, Version
+from rl.api.protocols import Calibrates, Screen, Version
+from rl.cli.devices import DeviceChoice, devices
 from rl.cli.spellings import MOVING
-from rl.config import Choice, Selected, doc
+from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig:
+class CalibrateConfig(DeviceChoice):
     """Measure an arm's joints by hand and store the result in its motors and its file."""
 
-    robot: Annotated[Selected | None, Choice("robot"), doc("the robot: --robot so101")] = None
-    teleop: Annotated[Selected | None, Choice("teleoperator"), doc("or the leader: --teleop so101-leader")] = None
     check: Annotated[bool, doc("compare motors, file and measured ranges; moves and writes nothing")] = False
     versions: Annotated[bool, doc("list the calibrations that the arm had")] = False
     diff: Annotated[int | None, doc("show what version N has otherwise than the file", ge=1)] = None
@@ -44,43 +44,26 @@ def run(resolved: Resolved) -> int:
 
     config: CalibrateConfig = resolved.config
     screen = TerminalScreen()
-    for part, device in devices(config.robot, config.teleop, Calibrates, "cannot be calibrated"):
+    for part, device in devices(config, Calibrates, "cannot be calibrated"):
         if part:
             print(f"{part}:")
-        try:
-            if config.versions:
-                _list(device.versions())
-            elif config.diff is not None:
-                _diff(device.versions(), config.diff)
-            elif config.check:
-                device.check_calibration(screen)
-                print("nothing was moved or written")
-            elif config.roll_back is not None:
-                device.restore(config.roll_back, screen)
-            else:
-                device.calibrate(screen)
-        finally:
-            device.close()
+        with closing(device):
+            _work(device, config, screen)
     return 0
 
 
-def devices(robot: Any, teleop: Any, kind: type[Any], refusal: str) -> Iterator[tuple[str, Any]]:
-    """(part, device) of the one robot or teleoperator that was chosen; part '' when it has no parts. Errors:
-    InputError when none or both are chosen, or when it lacks the ability."""
-    from rl.registry import registry
-
-    if (robot is None) == (teleop is None):
-        known = ", ".join([*registry().names("robot"), *registry().names("teleoperator")])
-        todo = f"give --robot NAME or --teleop NAME; known: {known}"
-        raise InputError("no device is chosen" if robot is None else "one device at a time", todo=todo)
-    chosen, sort = (robot, "robot") if robot is not None else (teleop, "teleoperator")
-    implementation = registry().implementation(sort, chosen.name)
-    parts = chosen.config.parts() if hasattr(chosen.config, "parts") else {}
-    for part, config in (parts or {"": chosen.config}).items():
-        device = implementation(config)
-        if not isinstance(device, kind):
-            raise InputError(f"{sort} {chosen.name} {refusal} here", todo="see its own documentation")
-        yield part, device
+def _work(device: Any, config: CalibrateConfig, screen: Screen) -> None:
+    if config.versions:
+        _list(device.versions())
+    elif config.diff is not None:
+        _diff(device.versions(), config.diff)
+    elif config.check:
+        device.check_calibration(screen)
+        print("nothing was moved or written")
+    elif config.roll_back is not None:
+        device.restore(config.roll_back, screen)
+    else:
+        device.calibrate(screen)
 
 
 def _list(versions: Sequence[Version]) -> None:

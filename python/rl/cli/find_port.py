@@ -6,12 +6,12 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from rl.api.errors import InputError, MissingPart, RlError
 from rl.api.protocols import Screen, SetsUpMotors
+from rl.cli.devices import DeviceChoice, devices
 from rl.cli.spellings import MOVING
-from rl.config import Choice, Selected, doc
 from rl.config.command_line import CommandSpec, Resolved
 
 MOVED = 30  # steps: more than a sensor's noise
@@ -21,11 +21,8 @@ Ports = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindPortConfig:
-    """Find the serial port of an arm."""
-
-    robot: Annotated[Selected | None, Choice("robot"), doc("find it by moving it: --robot so101")] = None
-    teleop: Annotated[Selected | None, Choice("teleoperator"), doc("or the leader: --teleop so101-leader")] = None
+class FindPortConfig(DeviceChoice):
+    """Find the serial port of an arm: by unplugging it, or, when it is named, by moving it."""
 
 
 SPEC = CommandSpec(
@@ -45,7 +42,7 @@ def run(resolved: Resolved) -> int:
     config: FindPortConfig = resolved.config
     screen = TerminalScreen()
     if config.robot is not None or config.teleop is not None:
-        moved(config.robot, config.teleop, screen)
+        moved(config, screen)
         return 0
     before = ports()
     for port in before.values():
@@ -106,11 +103,10 @@ def _until(found: Callable[[], list[Any]]) -> list[Any]:
     return now
 
 
-def moved(robot: Any, teleop: Any, screen: Screen) -> str:
+def moved(choice: DeviceChoice, screen: Screen) -> str:
     """The port on which motors change their place while a person moves the arm. Errors: InputError, MissingPart."""
-    from rl.cli.calibrate import devices
-
-    chosen = robot if robot is not None else teleop
+    side, chosen = ("robot", choice.robot) if choice.robot is not None else ("teleop", choice.teleop)
+    assert chosen is not None
     given = getattr(chosen.config, "port", "")
     candidates = [given] if given else list(ports())
     if not candidates:
@@ -119,8 +115,7 @@ def moved(robot: Any, teleop: Any, screen: Screen) -> str:
     try:
         for path in candidates:
             here = dataclasses.replace(chosen, config=dataclasses.replace(chosen.config, port=path))
-            first, second = (here, None) if robot is not None else (None, here)
-            found = devices(first, second, SetsUpMotors, "cannot be found by moving it")
+            found = devices(dataclasses.replace(choice, **{side: here}), SetsUpMotors, "cannot be found by moving it")
             watched[path] = next(device for _, device in found)
         return _moving(watched, screen)
     finally:

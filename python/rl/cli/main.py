@@ -1,4 +1,4 @@
-"""The program `rl`: the command tree, and the one place where errors become exit codes."""
+"""The program `rl`: which command is meant, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated
 
 from rl.api.protocols import SetsUpMotors
+from rl.cli.devices import DeviceChoice, devices
 from rl.cli.spellings import MOVING
-from rl.config import Choice, Selected, doc
 from rl.config.command_line import CommandSpec, Resolved
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetupMotorsConfig:
+class SetupMotorsConfig(DeviceChoice):
     """Give an arm's motors their ids and rates, one motor at a time."""
-
-    robot: Annotated[Selected | None, Choice("robot"), doc("the robot: --robot so101")] = None
-    teleop: Annotated[Selected | None, Choice("teleoperator"), doc("or the leader: --teleop so101-leader")] = None
 
 
 SPEC = CommandSpec(
@@ -29,16 +26,13 @@ SPEC = CommandSpec(
 
 def run(resolved: Resolved) -> int:
     """0 when every motor has its id and all answer together."""
-    from rl.cli.calibrate import devices
     from rl.cli.screen import TerminalScreen
 
     config: SetupMotorsConfig = resolved.config
     screen = TerminalScreen()
-    for part, device in devices(config.robot, config.teleop, SetsUpMotors, "has no motors to set up"):
+    for part, device in devices(config, SetsUpMotors, "has no motors to set up"):
         if part:
             print(f"{part}:")
-        try:
+        with closing(device):
             device.set_up(screen)
-        finally:
-            device.close()
     return 0

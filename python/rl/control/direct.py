@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from rl.api.errors import RlError
 from rl.api.protocols import Axis, Rests, Robot, Snapshot
 from rl.control.limits import Limiter
-from rl.control.settings import STATES, Settings
+from rl.control.settings import STALE_S, STATES, Settings
 
 Vector = NDArray[np.float64]
 
 STARVED_HOLD_S = 1.0  # an empty queue for this long is HOLD
 REST_LIMIT_S = 8.0
-STALE_S = 0.1  # a state older than this is never driven on
 LATCHED = ("FAULT", "ESTOP")
 RING = 20_000  # records kept
 LATE = 1.5  # periods: a tick later than this is a miss

@@ -210,6 +210,10 @@ class JointLoop:
             whole.values[member.states] = look.values
             whole.age[member.states] = np.asarray(look.age) + (newest - look.captured) / 1e9
             whole.goal[member.actions], whole.requested[member.actions] = look.goal, look.requested
+            if hasattr(look, "temperature"):
+                known = np.asarray(look.temperature) > 0
+                whole.load[member.actions] = np.where(known, look.load, np.nan)
+                whole.temperature[member.actions] = np.where(known, look.temperature, np.nan)
             whole.faults += tuple(look.faults)
         whole.remaining = min(look.remaining for look in looks)
         whole.cycle, whole.active_cycles = looks[0].cycle, looks[0].active_cycles
@@ -252,6 +256,7 @@ class _Whole:
         self.state, self.reason, self.captured, self.first_goal = state, reason, captured, first_goal
         self.values, self.age = np.zeros(states), np.zeros(states)
         self.goal, self.requested = np.zeros(actions), np.zeros(actions)
+        self.load, self.temperature = np.full(actions, np.nan), np.full(actions, np.nan)  # nan: not told
         self.faults: tuple[str, ...] = ()
         self.remaining = self.cycle = self.active_cycles = 0
 

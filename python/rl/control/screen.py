@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl.control.session import Session, Sink
+from rl.control.settings import STALE_S
 from rl.control.sinks import LiveLine
 
 DRAW_S = 0.1  # least time between two drawings
 WINDOW_S = 2.0  # of the shown rate
-OLD_S = 0.1  # a reading older than this is never driven on
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,14 @@ def rows_of(look: Any, robot: Any) -> list[Row]:
 
         faults = [text.partition(": ")[2] or text for text in look.faults if text.partition(":")[0] == joint]
         measured, age = of(look.values), of(look.age)
-        load, temperature = of(getattr(look, "load", None)), of(getattr(look, "temperature", None))
+        load, temperature = _told(look.load[at]), _told(look.temperature[at])
         found.append(Row(joint, unit, float(look.goal[at]), measured, age, load, temperature, ", ".join(faults)))
     return found
+
+
+def _told(value: float) -> float | None:
+    """None where the robot does not tell it."""
+    return None if value != value else float(value)
 
 
 class Rate:
@@ -120,7 +125,7 @@ def table(look: Any, robot: Any, seconds: float, rate: float | None) -> Any:
         made.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
     made.add_column("fault", style="red")
     for row in rows:
-        old = row.age_s is not None and not row.age_s <= OLD_S
+        old = row.age_s is not None and not row.age_s <= STALE_S
         age = Text("-" if row.age_s is None else f"{min(row.age_s, 99.0) * 1e3:.0f}", style="yellow" if old else "")
         cells: list[Any] = [_number(row.goal), _number(row.measured), row.unit, age]
         cells += [_number(row.load)] * loads + [_number(row.temperature)] * warm

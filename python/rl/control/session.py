@@ -315,7 +315,7 @@ class Session:
         failures = attempt([("source", self.source.stop), *loop, *devices])
         if self.loop is not None:
             notes = [note for report in self.loop.reports().values() for note in report["realtime"]]
-            self.tell(*(f"{note}; see rl blackbox" for note in notes if note.startswith("black box")))
+            self.tell(*(note for note in notes if note.startswith("black box")))
         if failures:
             raise failures[0]
 

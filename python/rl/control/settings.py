@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+STALE_S = 0.1  # a position older than this is never driven on
 STATES = ("DISARMED", "SOFT_START", "ACTIVE", "HOLD", "REST", "OFF", "FAULT", "ESTOP")  # their numbers in records
 
 
@@ -35,13 +36,10 @@ class Settings:
         config.merge, config.coefficient, config.crossfade = self.merge, self.coefficient, self.crossfade
         config.interpolation, config.realtime, config.house = self.interpolation, self.realtime, self.house
         config.heartbeat_timeout_s, config.soft_start_s = self.heartbeat_timeout_s, self.soft_start_s
-        config.black_boxes = str(black_box_folder()) if self.house == "guardian" else ""
+        config.black_boxes = str(black_box_folder())
         return config
 
 
 def black_box_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the last cycles before a fault are kept; made when it is not there. XDG base directories: state."""
-    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
-    folder = Path(base).expanduser() / "rl" / "blackbox"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """Where guardians keep the last cycles before a fault. XDG base directories: state."""
+    return Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "rl" / "blackbox"
