@@ -220,7 +220,7 @@ def test_the_arm_that_is_moved_is_found_among_several_ports(monkeypatch):
     monkeypatch.setattr(find_port, "ports", lambda: candidates)
     screen = Screen(lambda step: second.set_register(4, 56, (1234).to_bytes(2, "little")))
     chosen = Selected("robot", "so101", So101Config())
-    assert find_port.moved(chosen, None, screen) == second.port
+    assert find_port.moved(DeviceChoice(robot=chosen), screen) == second.port
     assert any("wrist_flex" in line for line in screen.lines)
     assert any("no serial port /dev/ttyNONE7" in line for line in screen.lines)
     with pytest.raises(InputError, match="nothing moved"):
