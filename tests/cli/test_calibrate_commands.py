@@ -224,7 +224,7 @@ def test_the_arm_that_is_moved_is_found_among_several_ports(monkeypatch):
     assert any("wrist_flex" in line for line in screen.lines)
     assert any("no serial port /dev/ttyNONE7" in line for line in screen.lines)
     with pytest.raises(InputError, match="nothing moved"):
-        find_port.moved(chosen, None, Screen())
+        find_port.moved(DeviceChoice(robot=chosen), Screen())
     for emulator in (first, second):
         assert emulator.statistics()["writes"] == 0
         emulator.close()
