@@ -90,10 +90,8 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   planner.queue.coefficient = config.coefficient;
   planner.queue.crossfade = config.crossfade;
   planner.queue.keep_last = planner.source == rl::SourceKind::setpoints;
-  if (config.interpolation != "linear" && config.interpolation != "cubic") {
-    throw py::value_error("interpolation is linear or cubic");
-  }
-  if (config.interpolation == "cubic") planner.queue.interpolation = rl::Interpolation::cubic;
+  if (!rl::find_interpolation(config.interpolation, planner.queue.interpolation))
+    throw py::value_error("there is no interpolation '" + config.interpolation + "'");
   planner.safety.stop_policy = stop_policy(config.stop_policy);
   planner.safety.has_rest_pose = config.rest_pose.has_value();
   planner.safety.heartbeat_timeout = to_ns(config.heartbeat_timeout_s, "heartbeat_timeout_s", 0.01, 10);
@@ -153,10 +151,10 @@ void arm(LoopHandle& self) {
 }
 
 std::string push_chunk(LoopHandle& self, std::int64_t observed, std::int64_t period,
-                       const Array<float>& chunk) {
+                       const Array<float>& chunk, std::size_t promised) {
   if (chunk.ndim() != 2) throw py::value_error("chunk must have shape (T, A)");
   const auto rows = static_cast<std::size_t>(chunk.shape(0));
-  return rl::to_string(self.house->push({observed, period, rows, span_of(chunk)}, rl::now_ns()));
+  return rl::to_string(self.house->push({observed, period, rows, span_of(chunk), promised}, rl::now_ns()));
 }
 
 std::string push_setpoint(LoopHandle& self, const Array<double>& values, std::int64_t at) {
@@ -366,7 +364,8 @@ void register_loop(py::module_& m) {
            py::arg("leaders") = std::vector<Part>{})
       .def("start", &start)
       .def("arm", &arm)
-      .def("push_chunk", &push_chunk, py::arg("observed"), py::arg("period"), py::arg("chunk"))
+      .def("push_chunk", &push_chunk, py::arg("observed"), py::arg("period"), py::arg("chunk"),
+           py::arg("promised") = 0)
       .def("push_setpoint", &push_setpoint, py::arg("values"), py::arg("at"))
       .def("heartbeat", [](LoopHandle& self) { self.house->requests().beat(rl::now_ns()); })
       .def("request_stop", &request_stop, py::arg("policy") = "")

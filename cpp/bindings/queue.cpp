@@ -1,9 +1,13 @@
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "bindings.hpp"
 #include "rl/action_queue.hpp"
+#include "rl/promise.hpp"
 
 namespace {
 
@@ -60,23 +64,63 @@ rl::ActionQueue make_queue(std::size_t width, const std::string& merge_name, dou
     throw py::value_error("coefficient is not in -0.1..10");
   if (!rl::find_merge(merge_name, config.merge))
     throw py::value_error("there is no merge '" + merge_name + "'");
-  if (interpolation != "linear" && interpolation != "cubic")
-    throw py::value_error("interpolation is linear or cubic");
-  if (interpolation == "cubic") config.interpolation = rl::Interpolation::cubic;
+  if (!rl::find_interpolation(interpolation, config.interpolation))
+    throw py::value_error("there is no interpolation '" + interpolation + "'");
   return rl::ActionQueue(config);
 }
 
 std::string push(rl::ActionQueue& self, std::int64_t observed, std::int64_t period, const Array<float>& chunk,
-                 std::int64_t now) {
+                 std::int64_t now, std::size_t promised) {
   if (chunk.ndim() != 2) throw py::value_error("chunk must have shape (T, A)");
   if (chunk.shape(0) > 0 && static_cast<std::size_t>(chunk.shape(1)) != self.config().width) return "width";
   return rl::to_string(
-      self.push({observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk)}, now));
+      self.push({observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk), promised}, now));
 }
 
 py::object at(rl::ActionQueue& self, std::int64_t now) {
   py::array_t<double> out(static_cast<py::ssize_t>(self.config().width));
   if (!self.at(now, {out.mutable_data(), self.config().width})) return py::none();
+  return out;
+}
+
+/// rl::Promise with its sizes, for numpy.
+struct PromiseHandle {
+  PromiseHandle(std::size_t action_width, std::size_t rows)
+      : width(action_width), horizon(rows), promise(width, horizon) {}
+  std::size_t width, horizon;
+  rl::Promise promise;
+};
+
+PromiseHandle make_promise(std::size_t width, std::size_t horizon) {
+  if (width == 0 || width > rl::kMostAxes) throw py::value_error("width is not in 1..64");
+  if (horizon < 2 || horizon > rl::kMostRows) throw py::value_error("horizon is not in 2..512");
+  return {width, horizon};
+}
+
+py::tuple begin(PromiseHandle& self, std::int64_t observed, std::int64_t period) {
+  if (period <= 0) throw py::value_error("period is not above 0");
+  std::vector<float> rows(self.horizon * self.width);
+  const rl::Promise::Prefix prefix = self.promise.begin(observed, period, rows);
+  const auto shape = std::array{static_cast<py::ssize_t>(prefix.rows), static_cast<py::ssize_t>(self.width)};
+  return py::make_tuple(py::array_t<float>(shape, rows.data()), prefix.promised);
+}
+
+std::size_t arrived(PromiseHandle& self, std::int64_t observed, std::int64_t period,
+                    const Array<float>& chunk, std::int64_t now, std::size_t promised) {
+  if (chunk.ndim() != 2 || static_cast<std::size_t>(chunk.shape(1)) != self.width)
+    throw py::value_error("chunk must have shape (T, " + std::to_string(self.width) + ")");
+  return self.promise.arrived(
+      {observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk), promised}, now);
+}
+
+py::array_t<double> weights(const std::string& name, std::size_t promised, std::size_t end,
+                            std::size_t rows) {
+  rl::PrefixWeights schedule{};
+  if (!rl::find_prefix_weights(name, schedule))
+    throw py::value_error("there is no schedule '" + name + "'; it is zeros, ones, linear or exponential");
+  if (rows > rl::kMostRows) throw py::value_error("rows is not in 0..512");
+  py::array_t<double> out(static_cast<py::ssize_t>(rows));
+  rl::prefix_weights(schedule, promised, end, {out.mutable_data(), rows});
   return out;
 }
 
@@ -100,4 +144,12 @@ void register_queue(py::module_& m) {
       .def("push", &push, py::arg("observed"), py::arg("period"), py::arg("chunk"), py::arg("now"))
       .def("at", &at, py::arg("now"))
       .def("remaining", &rl::ActionQueue::remaining, py::arg("now"));
+  py::class_<PromiseHandle>(m, "Promise", "What is promised of the running plan when an inference begins.")
+      .def(py::init(&make_promise), py::arg("width"), py::arg("horizon"))
+      .def("begin", &begin, py::arg("observed"), py::arg("period"))
+      .def("arrived", &arrived, py::arg("observed"), py::arg("period"), py::arg("chunk"), py::arg("now"),
+           py::arg("promised"))
+      .def("clear", [](PromiseHandle& self) { self.promise.clear(); })
+      .def_property_readonly("delay", [](const PromiseHandle& self) { return self.promise.delay(); });
+  m.def("prefix_weights", &weights, py::arg("schedule"), py::arg("promised"), py::arg("end"), py::arg("rows"));
 }

@@ -32,8 +32,9 @@ Mix mix_for(Merge merge) noexcept {
 }  // namespace
 
 bool find_merge(std::string_view name, Merge& out) noexcept {
-  constexpr std::array<std::string_view, 7> kNames = {
-      "replace", "ensemble", "crossfade", "weighted_average", "latest_only", "average", "conservative"};
+  constexpr std::array<std::string_view, 9> kNames = {
+      "replace", "ensemble",     "crossfade", "weighted_average",  "latest_only",
+      "average", "conservative", "append",    "real_time_chunking"};
   const auto* const found = std::find(kNames.begin(), kNames.end(), name);
   if (found == kNames.end()) return false;
   out = static_cast<Merge>(found - kNames.begin());
@@ -95,16 +96,21 @@ double ActionQueue::sample(std::size_t axis, std::int64_t time) const noexcept {
   const Knot a = knot(i);
   if (i + 1 >= now_.end || a.time == time) return a.value;
   const Knot b = knot(i + 1);
-  if (config_.interpolation == Interpolation::linear) return linear(a, b, time);
+  if (config_.interpolation != Interpolation::cubic) return linear(a, b, time);
   // At the ends of what is known the curve goes straight on.
   const double slope_a = i > now_.begin ? monotone_slope(knot(i - 1), a, b) : secant(a, b);
   const double slope_b = i + 2 < now_.end ? monotone_slope(a, b, knot(i + 2)) : secant(a, b);
   return hermite(a, slope_a, b, slope_b, time);
 }
 
-bool ActionQueue::at(std::int64_t now, std::span<double> out) noexcept {
+bool ActionQueue::peek(std::int64_t now, std::span<double> out) const noexcept {
   if (!covers(now)) return false;
   for (std::size_t k = 0; k < config_.width; ++k) out[k] = sample(k, now);
+  return true;
+}
+
+bool ActionQueue::at(std::int64_t now, std::span<double> out) noexcept {
+  if (!peek(now, out)) return false;
   const std::size_t i = last_before(now);
   if (i > now_.begin) now_.begin = i - 1;  // one further back gives the slope
   return true;
@@ -144,6 +150,8 @@ Refusal ActionQueue::push(const ChunkView& chunk, std::int64_t now) noexcept {
                         config_.merge == Merge::average || config_.merge == Merge::conservative;
   if (blending) {
     merge_blending(chunk, first, now);
+  } else if (config_.merge == Merge::append) {
+    merge_appending(chunk, first);
   } else {
     merge_replacing(chunk, first, now);
   }
@@ -152,8 +160,21 @@ Refusal ActionQueue::push(const ChunkView& chunk, std::int64_t now) noexcept {
   return Refusal::none;
 }
 
-/// replace, latest_only, crossfade: from the chunk's first row on the new plan counts.
+/// The first row that the running plan does not already hold as promised; `first` when it holds none.
+std::size_t ActionQueue::first_unpromised(const ChunkView& chunk, std::size_t first) const noexcept {
+  std::size_t k = first;
+  while (k < chunk.promised && k < last_row(chunk) && covers(due(chunk, k))) ++k;
+  return k;
+}
+
+/// replace, latest_only, crossfade, real_time_chunking: from the chunk's first row on the new plan counts.
 void ActionQueue::merge_replacing(const ChunkView& chunk, std::size_t first, std::int64_t now) noexcept {
+  std::size_t fade = config_.merge == Merge::crossfade ? config_.crossfade : 0;
+  if (config_.merge == Merge::real_time_chunking) {
+    // Rows that were executed without having been promised: the new plan does not begin where the arm is.
+    if (first > chunk.promised) fade = first - chunk.promised;
+    first = first_unpromised(chunk, first);
+  }
   const std::int64_t from = due(chunk, first);
   for (std::size_t i = now_.begin; i < now_.end && now_.times[i] < from; ++i) append_old(i);
   std::size_t after_now = 0;
@@ -161,11 +182,11 @@ void ActionQueue::merge_replacing(const ChunkView& chunk, std::size_t first, std
     const std::int64_t time = due(chunk, k);
     const std::span<const float> fresh = chunk.values.subspan(k * config_.width, config_.width);
     const std::size_t step = time > now ? ++after_now : 0;
-    if (config_.merge != Merge::crossfade || step > config_.crossfade || !covers(time)) {
+    if (fade == 0 || step > fade || !covers(time)) {
       append(time, 1, fresh);
       continue;
     }
-    const auto w = static_cast<float>(step) / static_cast<float>(config_.crossfade + 1);
+    const auto w = static_cast<float>(step) / static_cast<float>(fade + 1);
     for (std::size_t a = 0; a < config_.width; ++a) {
       scratch_[a] = (1 - w) * static_cast<float>(sample(a, time)) + w * fresh[a];
     }
@@ -176,6 +197,20 @@ void ActionQueue::merge_replacing(const ChunkView& chunk, std::size_t first, std
   for (std::size_t i = now_.begin; i < now_.end; ++i) {
     if (now_.times[i] > beyond) append_old(i);
   }
+}
+
+/// The rows, from `first` on, that are due after everything that the old plan has.
+void ActionQueue::append_beyond(const ChunkView& chunk, std::size_t first) noexcept {
+  const std::int64_t old_last = now_.end > now_.begin ? now_.times[now_.end - 1] : INT64_MIN / 2;
+  for (std::size_t k = first; k < chunk.rows; ++k) {
+    if (due(chunk, k) <= old_last + chunk.period / 2) continue;
+    append(due(chunk, k), 1, chunk.values.subspan(k * config_.width, config_.width));
+  }
+}
+
+void ActionQueue::merge_appending(const ChunkView& chunk, std::size_t first) noexcept {
+  for (std::size_t i = now_.begin; i < now_.end; ++i) append_old(i);
+  append_beyond(chunk, first);
 }
 
 /// The old knot `i` with the new chunk's value at its instant mixed in.
@@ -225,11 +260,7 @@ void ActionQueue::merge_blending(const ChunkView& chunk, std::size_t first, std:
       append_old(i);
     }
   }
-  const std::int64_t old_last = old_end > now_.begin ? now_.times[old_end - 1] : INT64_MIN / 2;
-  for (; k < chunk.rows; ++k) {
-    if (due(chunk, k) <= old_last + half) continue;
-    append(due(chunk, k), 1, chunk.values.subspan(k * config_.width, config_.width));
-  }
+  append_beyond(chunk, k);
 }
 
 }  // namespace rl

@@ -99,6 +99,7 @@ void BusGroup::collect() noexcept {
 }
 
 void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
+  if (reconnector_ != nullptr) reconnector_->attend();
   const std::int64_t now = now_ns();
   for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
   collect();

@@ -9,21 +9,14 @@ namespace {
 constexpr double kHair = 1e-9;  // rounding of sums; far below a servo step
 constexpr int kMostSteps = 100'000;
 constexpr int kHalvings = 40;
+constexpr double kTurning = 0.25;    // of the distance that a critically damped approach has at its speed
+constexpr int kCoarseHalvings = 24;  // of 8,000 deg/s^2: 0.0005
 
 /// The largest rate at which an error may shrink so that, slowed by `brake` each tick, it ends at zero
 /// exactly.
 double approach_rate(double error, double brake, double dt) noexcept {
   const double tick = brake * dt * dt;
   return std::min(error / dt, brake * dt / 2 * (std::sqrt(1 + 8 * error / tick) - 1));
-}
-
-/// The same for a position whose rate is slowed by `acceleration`, which itself needs time to build up:
-/// v^2/(2A) + v A/(2J) = error.
-double approach_speed(double error, const AxisLimits& limits, double dt) noexcept {
-  if (limits.jerk <= 0) return approach_rate(error, limits.acceleration, dt);
-  const double a = 0.8 * limits.acceleration;  // the rest is for the tick that notices late
-  const double lead = a * a / (2 * limits.jerk) + a * dt / 2;
-  return std::min(error / dt, std::sqrt(lead * lead + 2 * a * error) - lead);
 }
 
 /// A motion seen so that "up" is the direction of the limit in question.
@@ -124,6 +117,46 @@ double toward_velocity(double velocity, double wanted, const AxisLimits& limits,
   return std::copysign(rate, error);
 }
 
+/// How much the acceleration may change in one tick.
+double change_per_tick(const AxisLimits& limits, double dt) noexcept {
+  return limits.jerk > 0 ? limits.jerk * dt : HUGE_VAL;
+}
+
+/// Whether a motion that has this acceleration in the next tick, and is then brought to rest with none left,
+/// stays below 0. Positions and velocities are relative to a target that stands there.
+bool stays_below(Upward m, double acceleration, const AxisLimits& limits, double dt) noexcept {
+  const double change = change_per_tick(limits, dt);
+  for (int i = 0; i < kMostSteps; ++i) {
+    m.acceleration = acceleration;
+    m.velocity += acceleration * dt;
+    m.position += m.velocity * dt;
+    if (m.position > kHair) return false;
+    if (m.velocity <= 0 && m.acceleration <= 0) return true;
+    const double wish = toward_velocity(m.velocity, 0, limits, dt);
+    acceleration = std::clamp(wish, std::max(-limits.acceleration, m.acceleration - change),
+                              std::min(limits.acceleration, m.acceleration + change));
+  }
+  return true;
+}
+
+/// The acceleration nearest to `wish` with which a target ahead is not passed: `error` is its distance,
+/// `along` its velocity. The wish itself where it will be passed anyhow.
+double without_passing(const Motion& now, double wish, double error, double along, const AxisLimits& limits,
+                       double dt) noexcept {
+  if (error == 0) return wish;
+  const double side = std::copysign(1.0, error);
+  const Upward up{-std::abs(error), (now.velocity - along) * side, now.acceleration * side, 0, 0};
+  const double change = change_per_tick(limits, dt);
+  double good = std::max(-limits.acceleration, up.acceleration - change);
+  double bad = std::clamp(wish * side, good, std::min(limits.acceleration, up.acceleration + change));
+  if (stays_below(up, bad, limits, dt) || !stays_below(up, good, limits, dt)) return wish;
+  for (int i = 0; i < kCoarseHalvings; ++i) {
+    const double middle = (good + bad) / 2;
+    (stays_below(up, middle, limits, dt) ? good : bad) = middle;
+  }
+  return good * side;
+}
+
 }  // namespace
 
 Motion follow(const Motion& now, double target, double previous_target, const AxisLimits& limits,
@@ -142,9 +175,32 @@ Motion follow(const Motion& now, double target, double previous_target, const Ax
   }
   const double error = previous - now.position;
   const double bounded = std::clamp(along, -limits.speed, limits.speed);
-  const double wanted = bounded + std::copysign(approach_speed(std::abs(error), limits, dt), error);
-  const double legal = std::clamp(wanted, -limits.speed, limits.speed);
-  return advance(now, toward_velocity(now.velocity, legal, limits, dt), limits, dt);
+  const double legal = std::clamp(bounded + error / dt, -limits.speed, limits.speed);
+  const double wish = toward_velocity(now.velocity, legal, limits, dt);
+  return advance(now, without_passing(now, wish, error, bounded, limits, dt), limits, dt);
+}
+
+Motion damp(const Motion& now, double target, double previous_target, double rate, const AxisLimits& limits,
+            double dt) noexcept {
+  if (!std::isfinite(target) || !std::isfinite(previous_target)) return brake(now, limits, dt);
+  // The three differences of the goal as state: gains that put all poles of the sampled motion at p.
+  const double p = std::exp(-rate * dt);
+  const double of_acceleration = 1 - p * p * p;
+  const double of_velocity = 3 - 3 * p * p - 2 * of_acceleration;
+  const double of_error = 3 - 3 * p - of_velocity - of_acceleration;
+
+  const double aim = std::clamp(target, limits.low, limits.high);
+  const double along = (aim - std::clamp(previous_target, limits.low, limits.high)) / dt;
+  const double lead = along * dt * of_velocity / of_error;  // what a steady motion would lag behind
+  const double error = now.position - (aim - along * dt) - lead;
+  const double wish = now.acceleration - (of_error * error / dt + of_velocity * now.velocity) / dt -
+                      of_acceleration * now.acceleration;
+
+  const double left = aim - along * dt - now.position;
+  // A target that turns round is passed on a round way; one that is approached is not.
+  if (std::abs(left) < kTurning * std::abs(now.velocity - along) / rate) return advance(now, wish, limits, dt);
+  const double bounded = std::clamp(along, -limits.speed, limits.speed);
+  return advance(now, without_passing(now, wish, left, bounded, limits, dt), limits, dt);
 }
 
 Motion brake(const Motion& now, const AxisLimits& limits, double dt) noexcept {

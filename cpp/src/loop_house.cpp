@@ -235,6 +235,7 @@ Refusal LoopHouse::push(const ChunkView& chunk, std::int64_t now) noexcept {
   slot->observed = chunk.observed;
   slot->period = chunk.period;
   slot->rows = chunk.rows;
+  slot->promised = chunk.promised;
   std::copy(chunk.values.begin(), chunk.values.end(), slot->values.begin());
   shared_.chunks.publish();
   shared_.requests.beat(now);  // only what was taken is a sign of life

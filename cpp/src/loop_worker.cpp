@@ -144,9 +144,12 @@ void LoopWorker::ask_for_realtime() noexcept {
 
 void LoopWorker::run() noexcept {
   ::pthread_setname_np(::pthread_self(), "rl-loop");
+  Reconnector reconnector(bus_.chains(), shared_);  // before this thread has its priority, which it keeps
+  bus_.reconnect_by(&reconnector);
   ask_for_realtime();
   ControlLoop loop(bus_, planner_, journal_, shared_.plan.house.planner.period);
   const int code = loop.run();
+  bus_.reconnect_by(nullptr);
   end_house(shared_, code != 0 || shared_.bus.energised.load(std::memory_order_relaxed) != 0 ? 1 : 0);
 }
 

@@ -18,6 +18,7 @@ constexpr int kStopWrites = 3;
 constexpr std::uint64_t kIllegalBurst = 50;
 constexpr std::int64_t kIllegalWindow = 1'000'000'000;
 constexpr std::int64_t kFreshWindow = 200'000'000;
+constexpr double kDamping = 2;                  // of the critically damped way, over the policy's period
 constexpr double kStill = 1e-6;                 // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
@@ -72,12 +73,14 @@ bool Planner::at_rest() const noexcept {
 void Planner::take_chunks(std::int64_t due) noexcept {
   while (ChunkSlot* const slot = chunks_.oldest()) {
     const std::size_t rows = std::min(slot->rows, kMostRows);  // another process may have written it
-    const ChunkView chunk{slot->observed, slot->period, rows, {slot->values.data(), rows * axes()}};
+    const ChunkView chunk{
+        slot->observed, slot->period, rows, {slot->values.data(), rows * axes()}, slot->promised};
     const Refusal refusal = queue_.push(chunk, due);
     if (refusal != Refusal::none) {
       count(tally_.refused[static_cast<std::size_t>(refusal)]);
     } else {
       arrivals_[arrival_++ % arrivals_.size()] = due;
+      damping_ = kDamping / (static_cast<double>(chunk.period) * 1e-9);
     }
     chunks_.consume();
   }
@@ -238,6 +241,15 @@ void Planner::count_clamps(const AxisVector& wanted, double dt) noexcept {
   if (any) count(tally_.clamped);
 }
 
+/// One tick toward the setpoint that is due.
+Motion Planner::track(std::size_t axis, const AxisLimits& limits, double dt) const noexcept {
+  const double wanted = wanted_[axis];
+  const double before = previous_known_ ? previous_[axis] : wanted;
+  if (config_.queue.interpolation != Interpolation::critically_damped || config_.source != SourceKind::chunks)
+    return follow(motion_[axis], wanted, before, limits, dt);
+  return damp(motion_[axis], wanted, before, damping_, limits, dt);
+}
+
 void Planner::move(State state, double ramp, double dt) noexcept {
   const double part = kSlowest + (1 - kSlowest) * ramp;
   for (std::size_t k = 0; k < axes(); ++k) {
@@ -246,7 +258,7 @@ void Planner::move(State state, double ramp, double dt) noexcept {
     Motion& m = motion_[k];
     if (state == State::soft_start) limits.speed = std::min(limits.speed, axis.soft_speed) * part;
     if (tracks(state) && wanted_known_) {
-      m = follow(m, wanted_[k], previous_known_ ? previous_[k] : wanted_[k], limits, dt);
+      m = track(k, limits, dt);
     } else if (state == State::rest) {
       limits.speed = std::min(limits.speed, axis.soft_speed);
       m = follow(m, axis.rest, axis.rest, limits, dt);

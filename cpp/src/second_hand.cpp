@@ -189,8 +189,10 @@ void SecondHand::listen() noexcept {
 /// The last legal goal once more, so that a goal that was half sent is whole. The servos keep it by
 /// themselves.
 void SecondHand::hold() {
+  std::size_t number = 0;  // in the plan, the drives come first
   for (const BusPart& part : parts_.drives) {
     ServoChain& chain = part.bus->chain;
+    chain.move_to(shared_.plan.chains[number++].port.string());  // it may have come back elsewhere
     auto port = SerialPort::open(chain.config().port, chain.config().baud);
     if (!port.ok()) continue;
     static_cast<void>(port.value().discard_input());

@@ -81,6 +81,15 @@ Result<> ServoChain::open() {
   return Done{};
 }
 
+void ServoChain::take_over(ServoChain& fresh) noexcept {
+  std::swap(port_, fresh.port_);
+  std::swap(latency_note_, fresh.latency_note_);
+  bars_ = fresh.bars_;
+  echo_ = fresh.echo_;
+  allowance_ = fresh.allowance_;
+  lost_ = active_ = false;
+}
+
 std::int64_t ServoChain::wire_time(std::size_t bytes) const noexcept {
   return static_cast<std::int64_t>(bytes) * 10 * kSecond / config_.baud;
 }
@@ -367,6 +376,18 @@ Trouble ServoChain::check_quick() noexcept {
     }
     torque_limits_[i] = facts.max_torque > 0 ? facts.max_torque : 1000;
     if (const Trouble trouble = judge(i, facts); !trouble.none()) return trouble;
+  }
+  return {};
+}
+
+Trouble ServoChain::recognise() noexcept {
+  for (std::size_t i = 0; i < size(); ++i) {
+    MotorFacts facts;
+    if (!read_facts(i, facts)) {
+      return {lost_ ? TroubleKind::lost : TroubleKind::silent, static_cast<int>(i), 0, 0, {}};
+    }
+    const Trouble trouble = judge(i, facts);
+    if (trouble.kind == TroubleKind::wrong_model || trouble.kind == TroubleKind::calibration) return trouble;
   }
   return {};
 }

@@ -258,6 +258,81 @@ TEST_CASE("after a stall that outlasts every length no late reply is taken for a
   CHECK(answered >= 12);
 }
 
+TEST_CASE("a cable that was pulled and comes back under another number moves nothing by itself") {
+  rl::emulator::Emulator emulator({});
+  const std::string name = "/tmp/rl-by-id-" + std::to_string(::getpid());
+  const auto plug = [&] {
+    ::unlink(name.c_str());
+    REQUIRE(::symlink(emulator.port().c_str(), name.c_str()) == 0);
+  };
+  plug();
+  rl::BusPart part = part_of(emulator);
+  part.bus->chain.close();
+  part.bus->chain.move_to(name);
+  REQUIRE(part.bus->chain.open().ok());
+  rl::HouseConfig config = house_config(rl::SourceKind::setpoints);
+  config.duration_s = 0;
+  config.planner.queue.keep_last = true;
+  auto made = rl::LoopHouse::make(config, {part}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  const auto state = [&] { return house.look().state; };
+  rl::AxisVector aim = house.look().values;
+  std::int64_t pushed = 0;
+  const auto push = [&] {
+    if (rl::now_ns() - pushed < kPeriod) return;
+    pushed = rl::now_ns();
+    static_cast<void>(house.push_setpoint({aim.data(), 6}, rl::now_ns(), rl::now_ns()));
+  };
+  push();
+  REQUIRE(house.arm().ok());
+  CHECK(eventually([&] { return push(), state() == rl::State::active; }));
+
+  const std::string before = emulator.port();
+  emulator.fault("hangup", {});
+  CHECK(eventually([&] { return push(), state() == rl::State::fault; }));
+  CHECK(house.look().reason == rl::Reason::hang_up);
+  aim[0] += 40;  // what is asked for from now on moves nothing
+  house.requests().reset();  // there is nothing yet that could be reset
+  rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
+  CHECK(state() == rl::State::fault);
+  const auto held = emulator.goals();
+  emulator.fault("replug", {});
+  REQUIRE(emulator.port() != before);
+  plug();
+  CHECK(eventually([&] {
+    push();
+    const auto notes = house.notes();
+    return std::any_of(notes.begin(), notes.end(),
+                       [&](const std::string& n) { return n == name + " is back; reset and arm to go on"; });
+  }));
+  CHECK(eventually([&] { return push(), house.look().missing == 0; }));
+  CHECK(state() == rl::State::fault);
+  CHECK(!house.arm().ok());
+  const auto since = emulator.goals();
+  CHECK(std::all_of(since.begin() + static_cast<std::ptrdiff_t>(held.size()), since.end(),
+                    [&](const auto& goals) { return goals == held.back(); }));
+  CHECK(since.size() > held.size());  // the goal where it stood is written again
+  house.requests().reset();
+  CHECK(eventually([&] { return push(), state() == rl::State::disarmed; }));
+  REQUIRE(house.arm().ok());
+  CHECK(eventually([&] { return push(), state() == rl::State::active; }));
+  house.close();
+  ::unlink(name.c_str());
+}
+
+TEST_CASE("another arm on the same path is not taken for the one that was there") {
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  CHECK(chain.recognise().none());
+  emulator.set_register(3, 31, {{1, 2}});  // another homing offset
+  CHECK(chain.recognise().kind == rl::TroubleKind::calibration);
+  emulator.fault("drop", {{"rate", 1.0}});
+  CHECK(chain.recognise().kind == rl::TroubleKind::silent);
+}
+
 TEST_CASE("a position that no joint can have is no answer") {
   std::array<int, 2> ends{};
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()) == 0);

@@ -6,6 +6,7 @@
 
 #include "check.hpp"
 #include "rl/action_queue.hpp"
+#include "rl/promise.hpp"
 
 namespace {
 
@@ -85,6 +86,85 @@ TEST_CASE("a cross-fade has no jump") {
   CHECK(before == 10);
 }
 
+TEST_CASE("append carries the running plan out to its end") {
+  auto queue = make(rl::Merge::append);
+  const std::int64_t t = 1'000'000'000;
+  REQUIRE(push(queue, t, {0, 1, 2, 3}, t) == rl::Refusal::none);
+  REQUIRE(push(queue, t + 2 * kPeriod, {20, 30, 40, 50}, t + 2 * kPeriod) == rl::Refusal::none);
+  for (const int k : {2, 3}) CHECK(at(queue, t + k * kPeriod) == k);
+  for (const int k : {4, 5}) CHECK(at(queue, t + k * kPeriod) == 10 * k);
+}
+
+TEST_CASE("real-time chunking keeps what was promised, and fades in what came later than promised") {
+  const std::int64_t t = 1'000'000'000;
+  const std::int64_t second = t + 4 * kPeriod;  // of the second observation
+  const std::vector<float> fresh = {14, 15, 16, 17, 18, 19};
+  {
+    auto queue = make(rl::Merge::real_time_chunking);
+    REQUIRE(push(queue, t, {0, 1, 2, 3, 4, 5, 6, 7}, t) == rl::Refusal::none);
+    REQUIRE(queue.push({second, kPeriod, fresh.size(), fresh, 2}, second + kPeriod) == rl::Refusal::none);
+    CHECK(at(queue, t + 5 * kPeriod) == 5);   // promised
+    CHECK(at(queue, t + 6 * kPeriod) == 16);  // the new plan from its third row on
+  }
+  auto late = make(rl::Merge::real_time_chunking);
+  REQUIRE(push(late, t, {0, 1, 2, 3, 4, 5, 6, 7}, t) == rl::Refusal::none);
+  REQUIRE(late.push({second, kPeriod, fresh.size(), fresh, 1}, second + 2 * kPeriod) == rl::Refusal::none);
+  CHECK(at(late, second + 2 * kPeriod) == 6);   // where the arm is
+  CHECK(at(late, second + 3 * kPeriod) == 12);  // one row was not promised: half old, half new
+  CHECK(at(late, second + 4 * kPeriod) == 18);
+  auto first = make(rl::Merge::real_time_chunking);
+  REQUIRE(first.push({t, kPeriod, fresh.size(), fresh, 3}, t) == rl::Refusal::none);
+  CHECK(at(first, t) == 14);  // nothing runs that could be kept
+}
+
+TEST_CASE("a prefix is what the loop will execute, its delay is counted in rows") {
+  rl::Promise promise(1, 4);
+  const std::int64_t t = 1'000'000'000;
+  std::vector<float> rows(4);
+  CHECK(promise.delay() == 1);
+  CHECK(promise.begin(t, kPeriod, rows).rows == 0);
+  std::vector<float> chunk = {0, 1, 2, 3, 4, 5, 6, 7};
+  CHECK(promise.arrived({t, kPeriod, chunk.size(), chunk}, t + kPeriod / 2) == 1);
+  const auto prefix = promise.begin(t + 3 * kPeriod, kPeriod, rows);
+  CHECK(prefix.rows == 4);
+  CHECK(prefix.promised == 1);
+  CHECK(rows == std::vector<float>{3, 4, 5, 6});
+  CHECK(promise.begin(t + 7 * kPeriod, kPeriod, rows).rows == 2);  // the last row stays due for its period
+  CHECK(promise.begin(t + 20 * kPeriod, kPeriod, rows).rows == 0);
+}
+
+TEST_CASE("one slow inference does not lengthen every later prefix") {
+  rl::Promise promise(1, 10);
+  std::vector<float> chunk(20);
+  std::int64_t t = 1'000'000'000;
+  for (int turn = 0; turn < 100; ++turn) {
+    const std::int64_t took = turn == 50 ? 8 * kPeriod : 2 * kPeriod + 1;
+    const std::size_t consumed = promise.arrived({t, kPeriod, chunk.size(), chunk}, t + took);
+    CHECK(consumed == (turn == 50 ? 9U : 3U));
+    t += 10 * kPeriod;
+  }
+  CHECK(promise.delay() == 3);
+  for (int turn = 0; turn < 3; ++turn, t += 10 * kPeriod)
+    static_cast<void>(promise.arrived({t, kPeriod, chunk.size(), chunk}, t + 30 * kPeriod));
+  CHECK(promise.delay() == 9);  // never as long as the whole prefix
+}
+
+TEST_CASE("prefix weights fall from what is promised to the end") {
+  const auto of = [](rl::PrefixWeights schedule) {
+    std::vector<double> out(6);
+    rl::prefix_weights(schedule, 2, 5, out);
+    return out;
+  };
+  CHECK(of(rl::PrefixWeights::zeros) == std::vector<double>{1, 1, 0, 0, 0, 0});
+  CHECK(of(rl::PrefixWeights::ones) == std::vector<double>{1, 1, 1, 1, 1, 0});
+  CHECK(of(rl::PrefixWeights::linear) == std::vector<double>{1, 1, 0.75, 0.5, 0.25, 0});
+  const auto curved = of(rl::PrefixWeights::exponential);
+  CHECK(std::abs(curved[3] - 0.5 * (std::exp(0.5) - 1) / (std::exp(1.0) - 1)) < 1e-12);
+  std::vector<double> none(3);
+  rl::prefix_weights(rl::PrefixWeights::linear, 5, 2, none);
+  CHECK(none == std::vector<double>{1, 1, 0});
+}
+
 TEST_CASE("ensembling a chunk each step equals the ensembler") {
   constexpr std::size_t kChunk = 8;
   auto queue = make(rl::Merge::ensemble);
@@ -122,7 +202,8 @@ TEST_CASE("cubic interpolation passes through the knots and does not overshoot")
 TEST_CASE("random traffic never breaks the queue") {
   std::mt19937 random(11);  // NOLINT(cert-msc51-cpp)
   for (const auto merge : {rl::Merge::replace, rl::Merge::ensemble, rl::Merge::crossfade, rl::Merge::average,
-                           rl::Merge::latest_only, rl::Merge::conservative}) {
+                           rl::Merge::latest_only, rl::Merge::conservative, rl::Merge::append,
+                           rl::Merge::real_time_chunking}) {
     auto queue = make(merge, 5, rl::Interpolation::cubic);
     std::int64_t now = 1'000'000'000;
     int answered = 0;

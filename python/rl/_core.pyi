@@ -164,15 +164,34 @@ class ActionQueue:
         merge: str = "replace",
         coefficient: float = 0.01,
         crossfade: int = 0,
-        interpolation: Literal["linear", "cubic"] = "linear",
+        interpolation: Literal["linear", "cubic", "critically_damped"] = "linear",  # the last: linear here
     ) -> None:
-        """merge: replace | ensemble | crossfade | weighted_average | latest_only | average | conservative."""
-    def push(self, observed: int, period: int, chunk: NDArray[np.float32], now: int) -> str:
+        """merge: replace | ensemble | crossfade | weighted_average | latest_only | average | conservative | append |
+        real_time_chunking."""
+    def push(self, observed: int, period: int, chunk: NDArray[np.float32], now: int, promised: int = 0) -> str:
         """'' when accepted, else why not: empty, duplicate, not-finite, width, stale, full, future."""
     def at(self, now: int) -> NDArray[np.float64] | None:
         """Interpolated action (A,) due at `now`; None when nothing covers it (starved)."""
     def remaining(self, now: int) -> int:
         """Actions still due after `now`."""
+
+class Promise:
+    """What a policy is told that plans while its last plan still runs (real-time chunking, arXiv:2506.07339)."""
+
+    delay: int  # rows that the next inference will cost: the 95th part of the last 32, 1 .. horizon - 1
+    def __init__(self, width: int, horizon: int) -> None:
+        """horizon: most rows of a prefix, 2..512."""
+    def begin(self, observed: int, period: int) -> tuple[NDArray[np.float32], int]:
+        """An inference begins: the running plan from `observed` on (K, A), K = 0 without one, and how many of its rows
+        will be executed whatever comes."""
+    def arrived(self, observed: int, period: int, chunk: NDArray[np.float32], now: int, promised: int) -> int:
+        """The chunk of that observation is pushed: how many rows were due until then."""
+    def clear(self) -> None: ...
+
+def prefix_weights(
+    schedule: Literal["zeros", "ones", "linear", "exponential"], promised: int, end: int, rows: int
+) -> NDArray[np.float64]:
+    """How firmly each row of a prefix is kept (rows,): 1 for the promised ones, falling to 0 at row `end`."""
 
 # --- loop
 
@@ -205,7 +224,7 @@ class LoopConfig:
     merge: str
     coefficient: float
     crossfade: int
-    interpolation: str  # "linear" | "cubic"
+    interpolation: str  # "linear" | "cubic" | "critically_damped"
     duration_s: float  # of ACTIVE; 0: until stopped. The core itself then requests `stop_policy`
     stop_policy: str  # "rest" | "hold" | "off"
     rest_pose: NDArray[np.float64] | None
@@ -250,7 +269,7 @@ class ControlLoop:
         anew: the handles given here are closed then, as they are after `close`."""
     def arm(self) -> None:
         """Checks (reliability 3.4, first part), then SOFT_START: the first goal on the wire is the measured pose."""
-    def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
+    def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32], promised: int = 0) -> str:
         """As ActionQueue.push; single producer, never blocks, counts what it refuses. Accepted: also a heartbeat."""
     def push_setpoint(self, values: NDArray[np.float64], at: int) -> str: ...
     def heartbeat(self) -> None: ...

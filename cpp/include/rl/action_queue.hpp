@@ -23,7 +23,9 @@ enum class Merge : std::uint8_t {
   weighted_average,
   latest_only,
   average,
-  conservative
+  conservative,
+  append,              ///< the running plan is carried out to its end
+  real_time_chunking,  ///< what was promised of the running plan stays, then the new one
 };
 [[nodiscard]] bool find_merge(std::string_view name, Merge& out) noexcept;
 
@@ -38,6 +40,7 @@ struct ChunkView {
   std::int64_t period = 0;
   std::size_t rows = 0;
   std::span<const float> values;
+  std::size_t promised = 0;  ///< real_time_chunking: rows that were to be the running plan's (promise.hpp)
 };
 
 struct QueueConfig {
@@ -61,6 +64,8 @@ class ActionQueue {
   [[nodiscard]] Refusal push(const ChunkView& chunk, std::int64_t now) noexcept;
   /// The action due at `now`, into (A,); false when nothing covers it. Forgets what lies further back.
   [[nodiscard]] bool at(std::int64_t now, std::span<double> out) noexcept;
+  /// The same without forgetting anything.
+  [[nodiscard]] bool peek(std::int64_t now, std::span<double> out) const noexcept;
   /// Actions still due after `now`.
   [[nodiscard]] std::size_t remaining(std::int64_t now) const noexcept;
   void clear() noexcept;
@@ -86,6 +91,9 @@ class ActionQueue {
   bool append(std::int64_t time, std::size_t count, std::span<const float> values) noexcept;
   void append_old(std::size_t i) noexcept;
   void merge_replacing(const ChunkView& chunk, std::size_t first, std::int64_t now) noexcept;
+  void merge_appending(const ChunkView& chunk, std::size_t first) noexcept;
+  void append_beyond(const ChunkView& chunk, std::size_t first) noexcept;
+  [[nodiscard]] std::size_t first_unpromised(const ChunkView& chunk, std::size_t first) const noexcept;
   void merge_blending(const ChunkView& chunk, std::size_t first, std::int64_t now) noexcept;
   void blend_old(std::size_t i, const ChunkView& chunk) noexcept;
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rl/planner.hpp"
+#include "rl/reconnect.hpp"
 #include "rl/servo_chain.hpp"
 #include "rl/shared_loop.hpp"
 
@@ -47,6 +48,9 @@ class BusGroup {
 
   /// Spins for the last part of the wait: only with real-time priority, or the scheduler takes the core away.
   void spin(bool on) noexcept { spin_ = on; }
+  /// Who brings back a port that has gone; nullptr: nobody.
+  void reconnect_by(Reconnector* reconnector) noexcept { reconnector_ = reconnector; }
+  [[nodiscard]] const std::vector<ServoChain*>& chains() const noexcept { return chains_; }
   [[nodiscard]] const std::vector<BusPart>& drives() const noexcept { return drives_; }
   [[nodiscard]] const std::vector<BusPart>& leaders() const noexcept { return leaders_; }
 
@@ -63,6 +67,7 @@ class BusGroup {
   Requests& requests_;
   BusBoard& board_;
   Beats& beats_;
+  Reconnector* reconnector_ = nullptr;
   std::int64_t period_;
   bool spin_ = false;
 };

@@ -67,6 +67,7 @@ struct ChunkSlot {
   std::int64_t observed = 0;
   std::int64_t period = 0;
   std::size_t rows = 0;
+  std::size_t promised = 0;
   std::array<float, kMostRows * kMostAxes> values{};
 };
 constexpr std::size_t kSlots = 8;  ///< chunks on their way
@@ -128,6 +129,7 @@ class Planner {
   void look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept;
   void look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void move(State state, double ramp, double dt) noexcept;
+  [[nodiscard]] Motion track(std::size_t axis, const AxisLimits& limits, double dt) const noexcept;
   void watch_motion(const Reading& reading, const Decision& decision) noexcept;
   void count_clamps(const AxisVector& wanted, double dt) noexcept;
   [[nodiscard]] bool at_rest() const noexcept;
@@ -137,6 +139,7 @@ class Planner {
   ChunkRing& chunks_;
   Tally& tally_;
   ActionQueue queue_;
+  double damping_ = 0;  ///< 1/s, of the critically damped way between the actions of the last chunk
   SafetyMachine machine_;
 
   std::array<Motion, kMostAxes> motion_{};

@@ -68,6 +68,11 @@ class ServoChain {
 
   Result<> open();
   void adopt(SerialPort port) { port_ = std::move(port); }
+  /// The line of another chain of the same motors, opened elsewhere; that one keeps what is not needed any
+  /// more.
+  void take_over(ServoChain& fresh) noexcept;
+  /// Where it is to be opened from now on.
+  void move_to(std::string port) { config_.port = std::move(port); }
   void close() noexcept { port_.close(); }
   [[nodiscard]] bool is_open() const noexcept { return port_.is_open(); }
 
@@ -103,6 +108,8 @@ class ServoChain {
   [[nodiscard]] Trouble energise(std::int64_t& stamp, Found& found) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept;
+  /// Whether these are the motors of this configuration, by model and calibration, whatever state they are in.
+  [[nodiscard]] Trouble recognise() noexcept;
   /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock
   /// closed. Bit j: joint j is still energised (or does not say).
   [[nodiscard]] std::uint64_t release() noexcept;

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string_view>
 
 namespace rl {
 
-enum class Interpolation : std::uint8_t { linear, cubic };
+/// `critically_damped`: straight lines between the knots, smoothed on the way to the limits (limits.hpp).
+enum class Interpolation : std::uint8_t { linear, cubic, critically_damped };
+[[nodiscard]] bool find_interpolation(std::string_view name, Interpolation& out) noexcept;
 
 /// A value and when it is due, ns.
 struct Knot {

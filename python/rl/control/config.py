@@ -7,8 +7,10 @@ from rl.api.errors import InputError
 from rl.config import Choice, Selected, doc
 
 Stop = Literal["rest", "hold", "off"]
-Interpolation = Literal["linear", "cubic"]
-Blend = Literal["replace", "ensemble", "crossfade", "weighted_average", "latest_only", "average", "conservative"]
+Interpolation = Literal["linear", "cubic", "critically_damped"]
+Blend = Literal[
+    "replace", "append", "ensemble", "crossfade", "weighted_average", "latest_only", "average", "conservative"
+]
 Units = Literal["degrees", "range_m100_100"]
 
 ROBOT = "the robot: --robot so101"

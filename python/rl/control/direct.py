@@ -66,7 +66,9 @@ class DirectLoop:
         self.period = 1 / settings.rate
         self.limiter = Limiter(self.axes, self.period)
         self.rolls = np.array([axis.starve == "zero" for axis in self.axes])  # a wheel stops, a joint keeps its place
-        self.queue = _core.ActionQueue(len(self.axes), settings.merge, settings.coefficient, settings.crossfade)
+        self.queue = _core.ActionQueue(
+            len(self.axes), settings.merge, settings.coefficient, settings.crossfade, settings.interpolation
+        )
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None

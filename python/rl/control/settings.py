@@ -20,7 +20,7 @@ class Settings:
     merge: str = "replace"
     coefficient: float = 0.01  # of merge "ensemble"
     crossfade: int = 0  # rows of merge "crossfade"
-    interpolation: Literal["linear", "cubic"] = "linear"
+    interpolation: Literal["linear", "cubic", "critically_damped"] = "linear"
     heartbeat_timeout_s: float = 0.1
     soft_start_s: float = 1.0
     realtime: bool = True
