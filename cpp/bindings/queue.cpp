@@ -141,7 +141,8 @@ void register_queue(py::module_& m) {
   py::class_<rl::ActionQueue>(m, "ActionQueue", "Actions by the time they are due.")
       .def(py::init(&make_queue), py::arg("width"), py::arg("merge") = "replace",
            py::arg("coefficient") = 0.01, py::arg("crossfade") = 0, py::arg("interpolation") = "linear")
-      .def("push", &push, py::arg("observed"), py::arg("period"), py::arg("chunk"), py::arg("now"))
+      .def("push", &push, py::arg("observed"), py::arg("period"), py::arg("chunk"), py::arg("now"),
+           py::arg("promised") = 0)
       .def("at", &at, py::arg("now"))
       .def("remaining", &rl::ActionQueue::remaining, py::arg("now"));
   py::class_<PromiseHandle>(m, "Promise", "What is promised of the running plan when an inference begins.")
@@ -151,5 +152,6 @@ void register_queue(py::module_& m) {
            py::arg("promised"))
       .def("clear", [](PromiseHandle& self) { self.promise.clear(); })
       .def_property_readonly("delay", [](const PromiseHandle& self) { return self.promise.delay(); });
-  m.def("prefix_weights", &weights, py::arg("schedule"), py::arg("promised"), py::arg("end"), py::arg("rows"));
+  m.def("prefix_weights", &weights, py::arg("schedule"), py::arg("promised"), py::arg("end"),
+        py::arg("rows"));
 }

@@ -15,13 +15,15 @@ constexpr std::int64_t kSecondHandSilent = 500 * kMillisecond;
 
 }  // namespace
 
-/// Talking to one motor after another takes its time: for that long nobody takes the loop for dead.
+/// Talking to one motor after another takes its time: each call says how long nobody is to take the loop for
+/// dead.
 class Busy {
  public:
-  explicit Busy(Beats& beats) noexcept : beats_(beats) {
-    beats_.busy_until.store(now_ns() + kLongest, std::memory_order_release);
+  Busy(Beats& beats, std::span<ServoChain* const> chains) noexcept : beats_(beats), chains_(chains) {
+    for (ServoChain* const chain : chains_) chain->say_busy(&beats_.busy_until);
   }
   ~Busy() {
+    for (ServoChain* const chain : chains_) chain->say_busy(nullptr);
     beats_.loop.store(now_ns(), std::memory_order_release);
     beats_.busy_until.store(0, std::memory_order_release);
   }
@@ -29,8 +31,8 @@ class Busy {
   Busy& operator=(const Busy&) = delete;
 
  private:
-  static constexpr std::int64_t kLongest = 20 * kSecond;
   Beats& beats_;
+  std::span<ServoChain* const> chains_;
 };
 
 BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, SharedLoop& shared)
@@ -132,7 +134,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
 }
 
 bool BusGroup::release() noexcept {
-  const Busy busy(beats_);
+  const Busy busy(beats_, chains_);
   std::uint64_t held = 0;
   for (const BusPart& part : drives_) {  // every chain, whatever another one says
     held |= part.bus->chain.release() << part.begin;
@@ -175,7 +177,7 @@ Arming BusGroup::arm(Reading& reading) noexcept {
     answer_arm(answer);
     return Arming::refused;
   }
-  const Busy busy(beats_);
+  const Busy busy(beats_, chains_);
   return arm_all(reading);
 }
 

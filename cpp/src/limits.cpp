@@ -198,7 +198,8 @@ Motion damp(const Motion& now, double target, double previous_target, double rat
 
   const double left = aim - along * dt - now.position;
   // A target that turns round is passed on a round way; one that is approached is not.
-  if (std::abs(left) < kTurning * std::abs(now.velocity - along) / rate) return advance(now, wish, limits, dt);
+  if (std::abs(left) < kTurning * std::abs(now.velocity - along) / rate)
+    return advance(now, wish, limits, dt);
   const double bounded = std::clamp(along, -limits.speed, limits.speed);
   return advance(now, without_passing(now, wish, left, bounded, limits, dt), limits, dt);
 }

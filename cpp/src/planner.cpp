@@ -18,7 +18,7 @@ constexpr int kStopWrites = 3;
 constexpr std::uint64_t kIllegalBurst = 50;
 constexpr std::int64_t kIllegalWindow = 1'000'000'000;
 constexpr std::int64_t kFreshWindow = 200'000'000;
-constexpr double kDamping = 2;                  // of the critically damped way, over the policy's period
+constexpr double kSmoothing = 2;                // of the critically damped way, over the policy's period
 constexpr double kStill = 1e-6;                 // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
@@ -80,7 +80,7 @@ void Planner::take_chunks(std::int64_t due) noexcept {
       count(tally_.refused[static_cast<std::size_t>(refusal)]);
     } else {
       arrivals_[arrival_++ % arrivals_.size()] = due;
-      damping_ = kDamping / (static_cast<double>(chunk.period) * 1e-9);
+      damping_ = kSmoothing / (static_cast<double>(chunk.period) * 1e-9);
     }
     chunks_.consume();
   }

@@ -35,8 +35,7 @@ void prefix_weights(PrefixWeights schedule, std::size_t promised, std::size_t en
       out[k] = 1;
     } else {  // the inner points of a line from 1 to 0
       const double falling = 1 - static_cast<double>(k - start + 1) / static_cast<double>(end - start + 1);
-      out[k] =
-          schedule == PrefixWeights::linear ? falling : falling * std::expm1(falling) / std::expm1(1.0);
+      out[k] = schedule == PrefixWeights::linear ? falling : falling * std::expm1(falling) / std::expm1(1.0);
     }
   }
 }
@@ -63,7 +62,8 @@ Promise::Prefix Promise::begin(std::int64_t observed, std::int64_t period, std::
 std::size_t Promise::arrived(const ChunkView& chunk, std::int64_t now) noexcept {
   const std::int64_t waited = std::max<std::int64_t>(now - chunk.observed, 0);
   const auto consumed = static_cast<std::size_t>(waited / std::max<std::int64_t>(chunk.period, 1)) + 1;
-  consumed_[arrivals_++ % kKept] = consumed;  // row 0 was due at once; a chunk that comes too late cost time too
+  consumed_[arrivals_++ % kKept] =
+      consumed;  // row 0 was due at once; a chunk that comes too late cost time too
   static_cast<void>(plan_.push(chunk, now));
   return consumed;
 }

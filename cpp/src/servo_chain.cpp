@@ -18,7 +18,8 @@ constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
 // longer.
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr std::int64_t kOwedTime = 5 * kSecond;
-constexpr std::int64_t kQuietTime = 60 * kMillisecond;  // after late replies: they were the last
+constexpr std::int64_t kQuietTime = 60 * kMillisecond;      // after late replies: they were the last
+constexpr std::int64_t kBetweenCalls = 600 * kMillisecond;  // longer than any wait between two set-up calls
 constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
@@ -159,6 +160,7 @@ bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length,
   if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
   const std::size_t bytes = request.size() + ids.size() * (length + 6);
   const std::int64_t end = now_ns() + wire_time(bytes) + timeout;
+  if (busy_until_ != nullptr) busy_until_->store(end + kBetweenCalls, std::memory_order_release);
   std::array<std::uint8_t, 512> space;  // NOLINT(cppcoreguidelines-pro-type-member-init): read fills it
   while (!reader_.complete()) {
     const IoStatus ready = port_.wait_readable(end);

@@ -293,7 +293,7 @@ TEST_CASE("a cable that was pulled and comes back under another number moves not
   emulator.fault("hangup", {});
   CHECK(eventually([&] { return push(), state() == rl::State::fault; }));
   CHECK(house.look().reason == rl::Reason::hang_up);
-  aim[0] += 40;  // what is asked for from now on moves nothing
+  aim[0] += 40;              // what is asked for from now on moves nothing
   house.requests().reset();  // there is nothing yet that could be reset
   rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
   CHECK(state() == rl::State::fault);

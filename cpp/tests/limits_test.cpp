@@ -171,7 +171,9 @@ TEST_CASE("from rest the critically damped way is the textbook's, without oversh
   CHECK(highest <= 10 + 1e-9);
 }
 
-TEST_CASE("the critically damped way does not overshoot within the limits and does not lag behind a steady target") {
+TEST_CASE(
+    "the critically damped way does not overshoot within the limits and does not lag behind a steady "
+    "target") {
   for (const double rate : {10.0, 50.0, 200.0}) {
     for (const double step : {0.5, 5.0, 30.0, 150.0}) {
       const rl::AxisLimits limits{-170, 170, 240, 4000, 100'000};

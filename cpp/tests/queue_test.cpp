@@ -201,9 +201,9 @@ TEST_CASE("cubic interpolation passes through the knots and does not overshoot")
 
 TEST_CASE("random traffic never breaks the queue") {
   std::mt19937 random(11);  // NOLINT(cert-msc51-cpp)
-  for (const auto merge : {rl::Merge::replace, rl::Merge::ensemble, rl::Merge::crossfade, rl::Merge::average,
-                           rl::Merge::latest_only, rl::Merge::conservative, rl::Merge::append,
-                           rl::Merge::real_time_chunking}) {
+  for (const auto merge :
+       {rl::Merge::replace, rl::Merge::ensemble, rl::Merge::crossfade, rl::Merge::average,
+        rl::Merge::latest_only, rl::Merge::conservative, rl::Merge::append, rl::Merge::real_time_chunking}) {
     auto queue = make(merge, 5, rl::Interpolation::cubic);
     std::int64_t now = 1'000'000'000;
     int answered = 0;

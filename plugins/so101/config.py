@@ -45,7 +45,13 @@ class So101Config:
     use_degrees: Annotated[bool | None, doc(USE_DEGREES)] = None
     write_calibration: Annotated[bool, doc(WRITE)] = False
     max_speed: Annotated[
-        float | None, doc("fastest motion of a joint; null: 240, from a leader 300", unit="deg/s", gt=0, le=400)
+        float | None,
+        doc(
+            "fastest motion of a joint; null: 240, from a leader 300 (more: --limits.unsafe)",
+            unit="deg/s",
+            gt=0,
+            le=400,
+        ),
     ] = None
     rest_pose: Annotated[
         tuple[float, ...] | None, doc("pose in which the arm may be released, one value a joint; null: none known")

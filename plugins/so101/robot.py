@@ -87,7 +87,16 @@ class So101(OnArm):
             if name.startswith("wrist_roll"):  # turns all the way round: no stop to keep away from
                 edge = (span / 2 - 1) * unit
             axes.append(
-                Axis(NAMES[at], self.config.units, -edge, edge, speed * unit, ACCELERATION * unit, max_jerk=JERK * unit)
+                Axis(
+                    NAMES[at],
+                    self.config.units,
+                    -edge,
+                    edge,
+                    speed * unit,
+                    ACCELERATION * unit,
+                    max_jerk=JERK * unit,
+                    usual_speed=usual * unit,
+                )
             )
         gripper = min(GRIPPER_SPEED, speed * GRIPPER_SPEED / usual)
         axes.append(Axis(NAMES[5], "percent", 1.0, 99.0, gripper, ACCELERATION, max_jerk=JERK))

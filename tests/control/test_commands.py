@@ -203,3 +203,19 @@ def test_lerobots_words_for_teleoperation_mean_the_same():
     found = resolve(record, words, registry())
     assert found.config.task == "Grab"
     assert found.config.robot.config.cameras["front"].config.width == 640
+
+
+def test_limits_looser_than_usual_want_to_be_asked_for(tmp_path):
+    refused = rl("teleop", *PAIR, "--robot.max_speed", 350, "--duration", 1, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "shoulder_pan 350 degrees/s instead of 300" in refused.stdout
+    assert "--limits.unsafe true" in refused.stdout
+    loosened = ["--robot.max_speed", 350, "--limits.unsafe", "true"]
+    done = rl("teleop", *PAIR, *loosened, "--duration", 1, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "warning: limits loosened: shoulder_pan 350 degrees/s instead of 300" in done.stdout
+    answer = json.loads(done.stdout[done.stdout.index("\n{") :])
+    assert len(answer["limits_loosened"]) == 5
+    tightened = rl("teleop", *PAIR, "--robot.max_speed", 100, "--duration", 1, cwd=tmp_path)
+    assert tightened.returncode == 0
+    assert "loosened" not in tightened.stdout

@@ -15,6 +15,7 @@ from rl.cli import main as program
 from rl.cli import replay
 from rl.cli.deploy import _coefficient
 from rl.control.cameras import Cameras
+from rl.control.config import LimitsConfig
 from rl.control.direct import DirectLoop
 from rl.control.fit import Wanted
 from rl.control.loops import JointLoop, Member
@@ -338,7 +339,16 @@ def test_an_episode_of_another_calibration_is_not_replayed_on_hardware(monkeypat
     wanted = Wanted({}, {"action": robot.action}, "vendor", "aaaa")
     monkeypatch.setattr(replay, "_episode", lambda config: (wanted, np.zeros((3, 2), np.float32), 25.0))
     monkeypatch.setattr("rl.control.composite.build_robot", lambda selected: robot)
-    options = {"rate": 50, "stop": "rest", "realtime": False, "trace": None, "units": None, "speed": 1.0, "json": False}
+    options = {
+        "rate": 50,
+        "stop": "rest",
+        "realtime": False,
+        "limits": LimitsConfig(),
+        "trace": None,
+        "units": None,
+        "speed": 1.0,
+        "json": False,
+    }
     config = SimpleNamespace(robot=None, **options)
     with pytest.raises(InputError, match=r"the data set was made with calibration aaaa, this arm has bbbb"):
         replay.run(SimpleNamespace(config=config))

@@ -52,23 +52,35 @@ def clean_tree(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
-def installed(request, clean_tree, tmp_path_factory) -> tuple[str, Path]:
+@pytest.fixture(scope="session")
+def builds() -> dict[str, Path]:
+    """version -> environment. A parametrised fixture of the session would be made anew whenever the order of the tests
+    changes the version."""
+    return {}
+
+
+@pytest.fixture(params=VERSIONS)
+def installed(request, builds, clean_tree, tmp_path_factory) -> tuple[str, Path]:
     """(version, environment with rl-toolkit[deploy] from a wheel built by that Python)."""
     python = python_of(request.param)
     if python is None:
         pytest.skip(f"there is no python{request.param} on this machine")
-    place = tmp_path_factory.mktemp(f"py{request.param}")
+    if request.param not in builds:
+        builds[request.param] = install(python, clean_tree, tmp_path_factory.mktemp(f"py{request.param}"))
+    return request.param, builds[request.param]
+
+
+def install(python: str, tree: Path, place: Path) -> Path:
     run(python, "-m", "venv", place / "env")
     pip = (place / "env" / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
     constraints = ("-c", CHECKOUT / "constraints.txt")
     # The core's machine code is tested elsewhere: only this interpreter's wheel pays for the optimiser.
     kind = "Release" if python == sys.executable else "Debug"
     build = {**os.environ, "SKBUILD_CMAKE_BUILD_TYPE": kind, "SKBUILD_CMAKE_ARGS": "-DCMAKE_CXX_FLAGS_DEBUG=-O0"}
-    run(*pip, "wheel", "-q", "--no-deps", *constraints, "-w", place / "wheel", clean_tree, env=build)
+    run(*pip, "wheel", "-q", "--no-deps", *constraints, "-w", place / "wheel", tree, env=build)
     (wheel,) = (place / "wheel").glob("rl_toolkit-*.whl")
     run(*pip, "install", "-q", *constraints, f"{wheel}[deploy]")
-    return request.param, place / "env"
+    return place / "env"
 
 
 def rl(env: Path, *words: object, cwd: Path) -> subprocess.CompletedProcess:

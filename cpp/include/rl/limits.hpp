@@ -27,8 +27,8 @@ struct Motion {
 [[nodiscard]] Motion follow(const Motion& now, double target, double previous_target,
                             const AxisLimits& limits, double dt) noexcept;
 
-/// The same, smoothed: a critically damped motion (three equal poles at `rate`, 1/s) that does not overshoot a
-/// target at rest and does not lag behind one that moves evenly.
+/// The same, smoothed: a critically damped motion (three equal poles at `rate`, 1/s) that does not overshoot
+/// a target at rest and does not lag behind one that moves evenly.
 [[nodiscard]] Motion damp(const Motion& now, double target, double previous_target, double rate,
                           const AxisLimits& limits, double dt) noexcept;
 

@@ -1,4 +1,5 @@
-/// Brings back a chain whose port has gone: the cable was pulled, the adapter may return under another number.
+/// Brings back a chain whose port has gone: the cable was pulled, the adapter may return under another
+/// number.
 ///
 /// Works beside the loop at normal priority, where it may open, wait and allocate. It moves nothing: the loop
 /// is in FAULT by then, or in HOLD without its leader, and leaves neither by itself.

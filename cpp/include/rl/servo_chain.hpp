@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -74,6 +75,8 @@ class ServoChain {
   /// Where it is to be opened from now on.
   void move_to(std::string port) { config_.port = std::move(port); }
   void close() noexcept { port_.close(); }
+  /// Where each set-up call says until when it may be silent, ns: for who watches the loop. nullptr: nowhere.
+  void say_busy(std::atomic<std::int64_t>* until) noexcept { busy_until_ = until; }
   [[nodiscard]] bool is_open() const noexcept { return port_.is_open(); }
 
   [[nodiscard]] const ChainConfig& config() const noexcept { return config_; }
@@ -108,7 +111,8 @@ class ServoChain {
   [[nodiscard]] Trouble energise(std::int64_t& stamp, Found& found) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept;
-  /// Whether these are the motors of this configuration, by model and calibration, whatever state they are in.
+  /// Whether these are the motors of this configuration, by model and calibration, whatever state they are
+  /// in.
   [[nodiscard]] Trouble recognise() noexcept;
   /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock
   /// closed. Bit j: joint j is still energised (or does not say).
@@ -202,6 +206,7 @@ class ServoChain {
   std::array<std::uint8_t, kMostJoints> misses_{};
   std::array<int, kMostJoints> torque_limits_{};
   std::array<int, kMostJoints> found_limits_{};  ///< of a motor taken over; negative: it was switched on here
+  std::atomic<std::int64_t>* busy_until_ = nullptr;
   bool echo_ = false;
   bool lost_ = false;
   std::int64_t allowance_ = 5 * kMillisecond;

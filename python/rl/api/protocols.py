@@ -235,6 +235,7 @@ class Axis:
     max_acceleration: float  # unit / s^2
     starve: Literal["hold", "zero"] = "hold"  # a joint keeps its place, a wheel stops
     max_jerk: float = 0.0  # unit / s^3, 0 = off
+    usual_speed: float | None = None  # what the robot's maker lets it do, where `max_speed` was configured
 
 
 @dataclass(frozen=True)

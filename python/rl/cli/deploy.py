@@ -153,6 +153,7 @@ def _move(
         interpolation=config.interpolation,
         soft_start_s=1.0 if wanted.fingerprint or getattr(session.robot, "simulated", False) else 3.0,
         realtime=config.realtime,
+        unsafe=config.limits.unsafe,
     )
     source = PolicySource(
         actor.infer,

@@ -32,7 +32,13 @@ def _teleoperate(config: TeleopConfig, answer: dict[str, Any]) -> int:
     from rl.control.sources import LeaderSource
 
     robot, teleoperator = build_robot(config.robot), build_teleoperator(config.teleop)
-    settings = Settings(rate=config.rate, duration=config.duration, stop=config.stop, realtime=config.realtime)
+    settings = Settings(
+        rate=config.rate,
+        duration=config.duration,
+        stop=config.stop,
+        realtime=config.realtime,
+        unsafe=config.limits.unsafe,
+    )
     sinks: list[Any] = [live_view(), *([Trace(config.trace)] if config.trace else [])]
     with Session(robot, LeaderSource(teleoperator, config.rate), sinks=sinks, settings=settings) as session:
         return run_session(session, answer, json=config.json)

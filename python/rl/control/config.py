@@ -25,6 +25,15 @@ REPO_ID = "name of the data set; also the folder below HF_LEROBOT_HOME when no r
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """What guards the arm."""
+
+    unsafe: Annotated[bool, doc("allow motion faster than the robot's usual limits; said and kept in the report")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeleopConfig:
     """Move a robot by a leader."""
 
@@ -34,6 +43,7 @@ class TeleopConfig:
     duration: Annotated[float, doc("time of motion; 0: until Ctrl-C", unit="s", ge=0)] = 0.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: Annotated[str | None, doc(TRACE)] = None
     json: Annotated[bool, doc(JSON)] = False
 
@@ -63,6 +73,7 @@ class RecordConfig:
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     json: Annotated[bool, doc(JSON)] = False
 
     def __post_init__(self) -> None:
@@ -91,6 +102,7 @@ class ReplayConfig:
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: Annotated[str | None, doc(TRACE)] = None
     json: Annotated[bool, doc(JSON)] = False
 
@@ -118,6 +130,7 @@ class DeployConfig:
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
     realtime: Annotated[bool, doc(REALTIME)] = True
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: Annotated[str | None, doc(TRACE)] = None
     json: Annotated[bool, doc(JSON)] = False
 

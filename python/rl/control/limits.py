@@ -37,6 +37,15 @@ def deviation(axis: Axis) -> float:
     return 0.0 if axis.unit == "percent" or axis.starve == "zero" else 4 * jump(axis)
 
 
+def loosened(axes: Sequence[Axis]) -> list[str]:
+    """The axes whose configured speed is above the usual one, a line each."""
+    return [
+        f"{a.name.removesuffix('.pos')} {a.max_speed:g} {a.unit}/s instead of {a.usual_speed:g}"
+        for a in axes
+        if a.usual_speed is not None and a.max_speed > a.usual_speed * (1 + 1e-9)
+    ]
+
+
 def core_limits(axes: Sequence[Axis]) -> Any:
     """`rl._core.Limits` of these axes."""
     from rl import _core

@@ -69,6 +69,8 @@ def print_outcome(outcome: Outcome, extra: Rows | None = None) -> None:
             table.add_row(label, value)
         if outcome.first_goal_s is not None:
             table.add_row("first goal after", f"{outcome.first_goal_s:.2f} s")
+        for line in outcome.loosened:
+            table.add_row("limits loosened", line)
         for label, value in extra or ():
             table.add_row(label, value)
         console.print(table)
@@ -84,4 +86,4 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         for name, report in outcome.reports.items()
     }
     found = {"exit_code": outcome.exit_code, "interrupted": outcome.interrupted, "first_goal_s": outcome.first_goal_s}
-    return found | {"loops": loops}
+    return found | {"limits_loosened": list(outcome.loosened), "loops": loops}

@@ -17,8 +17,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 from rl.api.errors import InputError, RlError
-from rl.api.protocols import Calibrated
+from rl.api.protocols import Axis, Calibrated
 from rl.control.cameras import Cameras
+from rl.control.limits import loosened
 from rl.control.loops import JointLoop, shares, translated
 from rl.control.settings import Settings
 
@@ -54,6 +55,7 @@ class Outcome:
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # loop -> its report
     first_goal_s: float | None = None  # from the start of the process to the first goal on the wire
     interrupted: bool = False
+    loosened: tuple[str, ...] = ()  # limits that were looser than usual
 
 
 class Session:
@@ -86,6 +88,7 @@ class Session:
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
         self._told: list[str] = []
+        self.loosened: tuple[str, ...] = ()  # limits that are looser than usual, a line each
 
     def __enter__(self) -> Session:
         return self
@@ -153,6 +156,7 @@ class Session:
         if not self._joined:
             self.join()
         axes = getattr(self.robot, "leader_axes", self.robot.axes) if self.source.led else self.robot.axes
+        self._check_limits(axes)
         leaders = self.source.leaders() if self.source.kind == "leader" else []
         with translated():
             self.loop = JointLoop.over(self.robot, axes, self.settings, self.source.kind, leaders)
@@ -174,6 +178,17 @@ class Session:
         if failures:
             raise failures[0]
         return outcome
+
+    def _check_limits(self, axes: Sequence[Axis]) -> None:
+        """Limits may be tightened by anybody; looser ones want to be asked for."""
+        self.loosened = tuple(loosened(axes))
+        if self.loosened and not self.settings.unsafe:
+            raise InputError(
+                f"faster than the usual limits: {', '.join(self.loosened)}",
+                where="limits",
+                todo="lower the robot's max_speed, or allow it with --limits.unsafe true",
+            )
+        self.tell(*(f"warning: limits loosened: {line}" for line in self.loosened))
 
     def request_stop(self) -> None:
         """The stop policy, from any thread; a second call within 2 s releases at once."""
@@ -306,7 +321,7 @@ class Session:
         elif held:
             self.tell(f"held, as asked; {HOW_TO_RELEASE}")
         first = (look.first_goal - process_started_ns()) / 1e9 if look.first_goal else None
-        return Outcome(130 if self._interrupts else code, reports, first, bool(self._interrupts))
+        return Outcome(130 if self._interrupts else code, reports, first, bool(self._interrupts), self.loosened)
 
     def close(self) -> None:
         """Everything is closed; may be called twice."""

@@ -24,6 +24,7 @@ class Settings:
     heartbeat_timeout_s: float = 0.1
     soft_start_s: float = 1.0
     realtime: bool = True
+    unsafe: bool = False  # limits looser than the robot's usual ones are allowed
     house: Literal["guardian", "thread"] = "guardian"  # a process of its own, or a thread of this one (embedding)
 
     def core_config(self, source: str, rest_pose: Any) -> Any:
