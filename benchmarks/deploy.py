@@ -33,6 +33,16 @@ from rl.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 
+BARE = """
+import sys, time
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.enable_cpu_mem_arena = False
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(bool)": bool}
+session.run(None, {i.name: np.zeros(i.shape, kinds[i.type]) for i in session.get_inputs()})
+"""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -52,13 +62,18 @@ def main() -> int:
 
 def starting(bundle: str, runs: int) -> list[Figure]:
     """From exec to the first goal on the wire: the measured pose, after every check and the sample's run."""
-    used = [deploy("alone", bundle, 1.0) for _ in range(runs + 1)][1:]  # the first warms the file cache
+    used, bare = [], []
+    for _ in range(runs + 1):  # the first warms the file cache
+        used.append(deploy("alone", bundle, 1.0))
+        bare.append(run([sys.executable, "-c", BARE, f"{bundle}/graphs/chunk.onnx"]).wall_s)
+    used, bare = used[1:], bare[1:]
     first = statistics.median(number(u, r"first goal after\D+([\d.]+)") for u in used)
     memory = max(u.peak_mb for u in used)
     trace = run([sys.executable, "-X", "importtime", "-c", BUSY, "alone", "deploy", bundle, *ARM, "--duration", "1"])
     heavy = [name for name in ("torch", "transformers") if re.search(rf"\|\s+{name}$", trace.output, re.M)]
     return [
         at_most("from exec to the first goal on the wire, wall", first, 1.3, "s", 2),
+        Figure("beside it, bare ONNX Runtime + numpy to its first chunk", f"{statistics.median(bare):.2f} s"),
         at_most("peak memory", memory, 400, "MB", 0),
         Figure("torch or transformers imported", ", ".join(heavy) or "no", "no", not heavy),
     ]

@@ -13,9 +13,13 @@ from rl.config.command_line import CommandSpec, Note, Resolved
 from rl.control.config import DeployConfig
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from rl.control.cameras import Cameras
     from rl.control.fit import Wanted
     from rl.control.session import Session
+    from rl.control.sources import PolicySource
+    from rl.runtime.bundle import Bundle
 
 INSIDE = Note("inference always runs beside the loop, and the core interpolates")
 
@@ -47,27 +51,33 @@ def run(resolved: Resolved) -> int:
 
 
 def _deploy(config: DeployConfig, answer: dict[str, Any]) -> int:
-    from rl.control.composite import build_robot
-    from rl.control.screen import live_view
-    from rl.control.session import Session
-    from rl.control.sinks import Trace
+    from rl.runtime.actor import runtime_class
 
     path = _found(config)
-    robot = build_robot(config.robot)
+    known = _glance(path)
+    # Imported before the loading begins: two threads that import only take the interpreter's lock from each other,
+    # while a session is made without it.
+    runtime_class(known, config.runtime)
     with ThreadPoolExecutor(1, thread_name_prefix="rl-load") as pool:
-        known = _glance(path)
-        loading = pool.submit(_load, path, config)
-        known = known or _described(loading.result()[0].bundle)
+        loading = pool.submit(_load, path, config)  # beside everything that comes before the first action
+        from rl.control.composite import build_robot
+        from rl.control.fit import Wanted
+        from rl.control.screen import live_view
+        from rl.control.session import Session
+        from rl.control.sinks import Trace
+
+        robot = build_robot(config.robot)
+        bundle = known or loading.result()[0].bundle
+        needs = Wanted(bundle.inputs, bundle.outputs, bundle.manifest.robot, bundle.manifest.calibration)
         notes: list[str] = []
-        cameras = _cameras(known, robot, config, notes)
+        cameras = _cameras(needs, robot, config, notes)
         sinks: list[Any] = [live_view(), *([Trace(config.trace)] if config.trace else [])]
         with Session(robot, _Unready(), cameras, sinks) as session:
             session.connect()
-            actor, error = loading.result()
-            wanted, warnings = _units(known, robot, config)
+            wanted, warnings = _units(needs, robot, config)
             session.tell(*warnings, *notes)
             _check(session, wanted, config)
-            return _move(session, actor, error, wanted, config, answer)
+            return _move(session, bundle, loading, wanted, config, answer)
 
 
 def _found(config: DeployConfig) -> Path:
@@ -89,17 +99,11 @@ def _load(path: Path, config: DeployConfig) -> tuple[Any, float | None]:
         raise
 
 
-def _glance(path: Path) -> Wanted | None:
-    """What a bundle needs, from its manifest; None for a checkpoint, which says it when it is loaded."""
+def _glance(path: Path) -> Bundle | None:
+    """A bundle by its manifest alone; None for a checkpoint, which says what it needs when it is loaded."""
     from rl.runtime.bundle import Bundle
 
-    return _described(Bundle.open(path, verify=False)) if (path / "manifest.json").exists() else None
-
-
-def _described(bundle: Any) -> Wanted:
-    from rl.control.fit import Wanted
-
-    return Wanted(bundle.inputs, bundle.outputs, bundle.manifest.robot, bundle.manifest.calibration)
+    return Bundle.open(path, verify=False) if (path / "manifest.json").exists() else None
 
 
 def _units(wanted: Wanted, robot: Any, config: DeployConfig) -> tuple[Wanted, list[str]]:
@@ -137,7 +141,12 @@ def _check(session: Session, wanted: Wanted, config: DeployConfig) -> None:
 
 
 def _move(
-    session: Session, actor: Any, error: float | None, wanted: Wanted, config: DeployConfig, answer: dict[str, Any]
+    session: Session,
+    bundle: Bundle,
+    loading: Future[tuple[Any, float | None]],
+    wanted: Wanted,
+    config: DeployConfig,
+    answer: dict[str, Any],
 ) -> int:
     from rl.control import fit
     from rl.control.settings import Settings
@@ -147,37 +156,42 @@ def _move(
         rate=config.rate,
         duration=config.duration,
         stop=config.stop,
-        merge=config.blend or ("replace" if actor.ensemble is None else "ensemble"),
-        coefficient=_coefficient(config.coefficient, actor.ensemble),
+        merge=config.blend or ("replace" if bundle.ensemble is None else "ensemble"),
+        coefficient=_coefficient(config.coefficient, bundle.ensemble),
         crossfade=config.crossfade,
         interpolation=config.interpolation,
         soft_start_s=1.0 if wanted.fingerprint or getattr(session.robot, "simulated", False) else 3.0,
         realtime=config.realtime,
         unsafe=config.limits.unsafe,
     )
+
+    def ready() -> None:
+        """The policy is loaded and has repeated its sample, or says why not: before anything is energised."""
+        _, error = loading.result()
+        checked = "" if error is None else f", its sample repeated within {error:.1e} of the scale"
+        session.tell(f"policy {bundle.manifest.policy}: {bundle.fps:g} Hz, chunk {bundle.chunk}{checked}")
+
     source = PolicySource(
-        actor.infer,
-        inputs=actor.inputs,
+        lambda observation, at: loading.result()[0].infer(observation, at),
+        ready=ready,
+        inputs=bundle.inputs,
         cameras=session.cameras,
-        fps=actor.fps,
-        execute=min(config.execute or actor.execute, actor.bundle.chunk),
+        fps=bundle.fps,
+        execute=min(config.execute or bundle.execute, bundle.chunk),
         rename=fit.full_names(config.rename),
         task=config.task,
         patient=bool(getattr(session.robot, "simulated", False)),
     )
     session.source = source
-    actor.reset()
     try:
-        checked = "" if error is None else f", its sample repeated within {error:.1e} of the scale"
-        session.tell(f"policy {actor.bundle.manifest.policy}: {actor.fps:g} Hz, chunk {actor.bundle.chunk}{checked}")
         if config.dry_run:
             answer |= {"exit_code": 0, "dry_run": True}
-            return _dry(session, actor)
+            return _dry(session, source)
         return run_session(session, answer, json=config.json, extra=lambda: _inferences(source))
     finally:
         source.stop()  # before the runtime goes: an inference may still run
-        if not source.running:  # freeing what an inference still uses ends the process hard
-            actor.close()
+        if not source.running and loading.exception() is None:  # freeing what is in use ends the process hard
+            loading.result()[0].close()
         median, worst = source.latency_ms
         answer |= {"inferences": source.inferences, "inference_ms": {"p50": median, "max": worst}}
         answer |= {"chunks_refused": dict(source.refused)}
@@ -198,16 +212,17 @@ def _coefficient(given: float | None, own: float | None) -> float:
     return next((value for value in (given, own) if value is not None), 0.01)
 
 
-def _dry(session: Session, actor: Any) -> int:
+def _dry(session: Session, source: PolicySource) -> int:
     """One inference on what robot and cameras really show; nothing is energised."""
     import numpy as np
 
     from rl.control.loops import translated
 
     session.join()
+    source.ready()
     with translated():
         snapshot = session.robot.snapshot()
-    chunk = actor.infer(session.source.observe(snapshot), snapshot.captured)
+    chunk = source.infer(source.observe(snapshot), snapshot.captured)
     if not np.isfinite(chunk).all():
         raise RlError("the policy gave a number that is none (NaN or infinite)", where="policy")
     print("dry run: everything fits; nothing was moved")

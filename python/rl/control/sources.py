@@ -202,7 +202,9 @@ class PolicySource:
         rename: Mapping[str, str] | None = None,
         task: str = "",
         patient: bool = False,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
+        self.ready = ready  # waits until `infer` may be called, or says why it may not
         self.infer, self.inputs, self.cameras = infer, inputs, cameras
         self.period, self.execute = round(1e9 / fps), execute
         self.rename, self.task = dict(rename or {}), task  # camera feature -> the policy's name of it
@@ -220,6 +222,7 @@ class PolicySource:
         return []
 
     def start(self, loop: Any) -> None:
+        self.ready()
         self._threads.run("rl-policy", lambda: self._work(loop))
         self._threads.run("rl-heartbeat", lambda: self._beat(loop))
 

@@ -172,8 +172,7 @@ def open_actor(
         raise InputError("there is no such folder", where=str(path))
     written = (path / manifests.NAME).exists()
     bundle = Bundle.open(path, verify=False) if written else None
-    name = runtime or (runtime_for(bundle.kind) if bundle else "eager")
-    implementation = known.implementation("runtime", name)
+    name, implementation = runtime_class(bundle, runtime)
     config = build(known.config_class("runtime", name), {"device": device, **(options or {})}, where="runtime")
     if bundle is None:
         engine = implementation(config, path, ())
@@ -189,6 +188,14 @@ def open_actor(
     finally:
         checking.wait()  # also when loading failed: a changed file is then the cause worth naming
     return Actor(bundle, engine, seed=seed)
+
+
+def runtime_class(bundle: Bundle | None, runtime: str | None = None) -> tuple[str, Any]:
+    """Name and class of the runtime for a bundle, or for a checkpoint (None). MissingPart when it needs an extra."""
+    from rl.registry import registry
+
+    name = runtime or (runtime_for(bundle.kind) if bundle else "eager")
+    return name, registry().implementation("runtime", name)
 
 
 def described(engine: DescribesItself, where: str) -> Bundle:
