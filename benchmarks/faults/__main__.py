@@ -15,7 +15,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.faults import adversarial, chunk_boundaries, eeprom, late_replies, loss, lost_reply, silent_motor, stall
+from benchmarks.faults import (
+    adversarial,
+    chunk_boundaries,
+    eeprom,
+    kills,
+    late_replies,
+    loss,
+    lost_reply,
+    silent_motor,
+    stall,
+)
 from benchmarks.faults.rig import Outcome
 from benchmarks.report import Figure, at_least, at_most, report
 
@@ -112,6 +122,50 @@ def _chunks(found: Outcome) -> list[Figure]:
     ]
 
 
+def _source(kind: str) -> Campaign:
+    def judged(found: Outcome) -> list[Figure]:
+        f, what = found.figures, f"source {kind}"
+        return [
+            at_most(f"{what}: last sign of life to HOLD, most", f["hold_ms_max"], 120, "ms"),
+            *(at_all(f"{what}: {n.replace('_', ' ')}", found, n) for n in ("unbraked", "moved_again", "illegal_speed")),
+        ]
+
+    return lambda part, seed: kills.source(kind, scaled(1000, part, 3), seed), judged
+
+
+def _guardian(kind: str) -> Campaign:
+    def judged(found: Outcome) -> list[Figure]:
+        f, what = found.figures, f"guardian {kind}"
+        return [
+            at_most(f"{what}: until its second hand wrote, most", f["safe_ms_max"], 250, "ms"),
+            *(at_all(f"{what}: {n.replace('_', ' ')}", found, n) for n in ("back", "left_on", "later")),
+        ]
+
+    return lambda part, seed: kills.guardian(kind, scaled(100, part, 1), seed), judged
+
+
+def _second_hand(found: Outcome) -> list[Figure]:
+    return [
+        at_all("second hand killed: said", found, "told", found.work),
+        at_all("second hand killed: armed again", found, "armed_again"),
+    ]
+
+
+def _start(found: Outcome) -> list[Figure]:
+    f = found.figures
+    return [
+        at_most(f"guardian: start to its first cycle, most (p50 {f['ready_ms_p50']:.0f})", f["ready_ms_max"], 100, "ms")
+    ]
+
+
+def _estop(found: Outcome) -> list[Figure]:
+    f = found.figures
+    return [
+        at_most("e-stop: call to the stop write, most", f["stop_ms_max"], 40, "ms"),
+        at_all("e-stop: moved on", found, "unlatched"),
+    ]
+
+
 def scaled(full: int, part: float, least: int) -> int:
     return max(least, round(full * part))
 
@@ -127,6 +181,11 @@ CAMPAIGNS: dict[str, Campaign] = {
     "silent_motor": (lambda part, seed: silent_motor.run(seed=seed), _silent),
     "eeprom": (lambda part, seed: eeprom.run(scaled(100, part, 3)), _eeprom),
     "adversarial": (lambda part, seed: adversarial.run(scaled(1_000_000, part, 5_000), seed), _adversarial),
+    "guardian_start": (lambda part, seed: kills.start(scaled(100, part, 5), seed), _start),
+    **{f"source_{kind}": _source(kind) for kind in ("killed", "stopped", "stuck")},
+    **{f"guardian_{kind}": _guardian(kind) for kind in ("killed", "stopped", "crashed")},
+    "second_hand": (lambda part, seed: kills.second_hand(scaled(50, part, 1), seed), _second_hand),
+    "estop": (lambda part, seed: kills.estop(scaled(1000, part, 4), seed), _estop),
     "chunk_boundaries": (lambda part, seed: chunk_boundaries.run(scaled(10_000, part, 10), seed), _chunks),
 }
 

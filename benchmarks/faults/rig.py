@@ -70,7 +70,9 @@ class Rig:
             setattr(config, name, value)
         leaders = [] if self.leader is None else [(slice(0, 6), bus_of(self.leader, energise=False))]
         self.loop = _core.ControlLoop([(slice(0, 6), bus_of(self.arm))], limits(), config, leaders)
+        begin = _core.monotonic_ns()
         self.loop.start()
+        self.started_ms = (_core.monotonic_ns() - begin) / 1e6  # until the first cycle
 
     def __enter__(self) -> Rig:
         return self

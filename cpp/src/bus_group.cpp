@@ -41,7 +41,8 @@ BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Sh
       requests_(shared.requests),
       board_(shared.bus),
       beats_(shared.beats),
-      period_(shared.plan.house.planner.period) {
+      period_(shared.plan.house.planner.period),
+      source_timeout_(shared.plan.house.planner.safety.heartbeat_timeout) {
   for (const auto* parts : {&drives_, &leaders_}) {
     for (const BusPart& part : *parts) chains_.push_back(&part.bus->chain);
   }
@@ -50,7 +51,7 @@ BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Sh
 bool BusGroup::sleep_until(std::int64_t deadline) noexcept {
   // A long period is slept in parts: an e-stop must not wait for it.
   while (period_ > 2 * kUrgentLook && deadline - now_ns() > 2 * kUrgentLook) {
-    if (requests_.urgent()) return false;
+    if (requests_.urgent() || requests_.source_silent(now_ns(), source_timeout_)) return false;
     sleep_until_ns(std::min(now_ns() + kUrgentLook, deadline));
   }
   sleep_until_ns(spin_ ? deadline - kSpin : deadline);
@@ -60,6 +61,7 @@ bool BusGroup::sleep_until(std::int64_t deadline) noexcept {
 }
 
 void BusGroup::write_goal(const AxisVector& goal) noexcept {
+  board_.goal.store(goal);  // before it leaves: who takes over in this very moment must not step back
   for (const BusPart& part : drives_) {
     ServoChain& chain = part.bus->chain;
     chain.write_goals({goal.data() + part.begin, chain.size()});

@@ -19,6 +19,7 @@ constexpr std::uint64_t kIllegalBurst = 50;
 constexpr std::int64_t kIllegalWindow = 1'000'000'000;
 constexpr std::int64_t kFreshWindow = 200'000'000;
 constexpr double kSmoothing = 2;                // of the critically damped way, over the policy's period
+constexpr std::int64_t kFastPeriod = 20'000'000;  // ns: of 50 Hz
 constexpr double kStill = 1e-6;                 // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
@@ -159,7 +160,10 @@ void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int6
       if (((config_.led >> k) & 1U) != 0) beat = std::min(beat, reading.leader_captured[k]);
     }
   }
-  events.heartbeat_age = now - std::max(beat, began_);
+  // The decision is carried out at `due`: what would be too old then is too old. Slower loops wake in between
+  // instead (Requests::source_silent), or a source of 25 Hz would always be too old for them.
+  const std::int64_t ahead = config_.period <= kFastPeriod ? std::max<std::int64_t>(due - now, 0) : 0;
+  events.heartbeat_age = now + ahead - std::max(beat, began_);
   wanted_known_ = setpoint(reading, due, wanted_);
   if (wanted_known_) covered_ = due;
   events.starved_for = due - covered_;
@@ -335,6 +339,8 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   const double since = last_due_ == 0 ? period : static_cast<double>(due - last_due_) * 1e-9;
   const double dt = std::clamp(since, period / 20, period);
 
+  const bool watched = tracks(state) && config_.source != SourceKind::leader && config_.period > kFastPeriod;
+  requests_.watch_source(watched ? began_ : INT64_MAX);
   const bool tracking = tracks(state);
   if (tracking && wanted_known_) count_clamps(wanted_, dt);
   if (state == State::active && !wanted_known_) count(tally_.starved);

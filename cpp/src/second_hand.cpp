@@ -189,6 +189,8 @@ void SecondHand::listen() noexcept {
 /// The last legal goal once more, so that a goal that was half sent is whole. The servos keep it by
 /// themselves.
 void SecondHand::hold() {
+  AxisVector goal{};
+  if (!shared_.bus.goal.try_load(goal)) goal = last_.goal;  // killed in the midst of noting it
   std::size_t number = 0;  // in the plan, the drives come first
   for (const BusPart& part : parts_.drives) {
     ServoChain& chain = part.bus->chain;
@@ -197,7 +199,7 @@ void SecondHand::hold() {
     if (!port.ok()) continue;
     static_cast<void>(port.value().discard_input());
     chain.adopt(std::move(port.value()));
-    static_cast<void>(chain.write_goals({last_.goal.data() + part.begin, chain.size()}));
+    static_cast<void>(chain.write_goals({goal.data() + part.begin, chain.size()}));
   }
 }
 

@@ -6,7 +6,17 @@ Nothing here depends on a host that never stands still: counts that must be exac
 import numpy as np
 import pytest
 
-from benchmarks.faults import adversarial, chunk_boundaries, eeprom, late_replies, loss, lost_reply, silent_motor, stall
+from benchmarks.faults import (
+    adversarial,
+    chunk_boundaries,
+    eeprom,
+    kills,
+    late_replies,
+    loss,
+    lost_reply,
+    silent_motor,
+    stall,
+)
 from benchmarks.faults.rig import Outcome, distance_from_wave
 from rl import _core
 
@@ -90,3 +100,25 @@ def test_chunks_that_come_late_or_not_at_all_cost_no_time_and_break_no_limit() -
     assert found.figures["illegal_speed"] == 0
     assert found.figures["boundaries"] > 10
     assert found.figures["boundary_ms_p50"] < found.figures["other_ms_p50"] + 1
+
+
+@pytest.mark.parametrize("kind", ["killed", "stopped", "stuck"])
+def test_a_source_that_falls_silent_is_held_and_nothing_moves_on(kind: str) -> None:
+    figures = kills.source(kind, 3).figures
+    assert figures["hold_ms_p50"] <= 120  # the last ones on a host that stands still: see the program's own run
+    for name in ("moved_again", "illegal_speed"):
+        assert figures[name] == 0, name
+
+
+@pytest.mark.parametrize("kind", ["killed", "stopped", "crashed"])
+def test_a_guardian_that_is_gone_is_replaced_by_its_second_hand(kind: str) -> None:
+    figures = kills.guardian(kind, 1).figures
+    assert figures["safe_ms_p50"] < 1000  # 250 on a host of its own
+    for name in ("left_on", "later"):
+        assert figures[name] == 0, name
+
+
+def test_an_emergency_stop_is_written_at_once_and_nothing_moves_after_it() -> None:
+    figures = kills.estop(4).figures
+    assert figures["stop_ms_p50"] <= 40
+    assert figures["unlatched"] == 0

@@ -35,7 +35,7 @@ class BusGroup {
 
   // What ControlLoop asks of a bus.
   [[nodiscard]] std::int64_t now() const noexcept { return now_ns(); }
-  /// False when an e-stop came: then it did not wait to the end.
+  /// False when an e-stop came or the source fell silent: then it did not wait to the end.
   [[nodiscard]] bool sleep_until(std::int64_t deadline) noexcept;
   void write_goal(const AxisVector& goal) noexcept;
   void write_torque(double part, std::uint64_t derated) noexcept;
@@ -69,6 +69,7 @@ class BusGroup {
   Beats& beats_;
   Reconnector* reconnector_ = nullptr;
   std::int64_t period_;
+  std::int64_t source_timeout_;
   bool spin_ = false;
 };
 

@@ -57,6 +57,7 @@ struct BusBoard {
   ArmAnswer answer;
   std::atomic<std::uint32_t> answers{0};
   std::atomic<std::int64_t> first_goal{0};  ///< when the first goal of the session left, ns; 0 before
+  Seqlock<AxisVector> goal;                 ///< the last one that was, or is about to be, on the wire
   std::atomic<std::uint64_t> energised{0};  ///< bit k: the motor of axis k has torque as far as is known
 };
 

@@ -83,7 +83,7 @@ class Session:
         self.outcome: Outcome | None = None  # known once the robot has stopped, also when `run` raises then
         self._interrupts = 0
         self._signals: dict[int, float] = {}  # number -> when it came last
-        self._connected = self._joined = self._started = False
+        self._connected = self._joined = self._started = self._armed = False
         self._held = self._asked = 0.0  # since when HOLD lasts; when going on was last asked for
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
@@ -172,7 +172,7 @@ class Session:
         finally:
             self._restore(handlers)
         failures = [error for error in failures if not isinstance(error, KeyboardInterrupt)]
-        if failures and not self._started:  # nothing moved: there is nothing to say of it
+        if failures and not self._armed:  # nothing moved: there is nothing to say of it
             raise failures[0]
         outcome = self.outcome = self._outcome()
         if failures:
@@ -205,6 +205,7 @@ class Session:
             with named(sink):
                 sink.begin(self)
         if not self._interrupts:
+            self._armed = True
             try:
                 self.loop.arm()
             except InputError:
