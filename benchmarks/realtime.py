@@ -5,10 +5,11 @@ emulated arms; and the core's bus beside a plain client's.
 
 Both are whole programs: `rl teleop` and lerobot-teleoperate's loop, each with the disturbance in its own process.
 Between them runs a bare timer (sleep, then spin), which says what the host gives at that time. The servo's side is the
-emulator's: its thread has real-time priority where that is allowed, bytes cross a pseudo-terminal, whose kernel workers
-have none, and there is no USB grid. `own` is by the core's stamps, directly before each write. Without LEROBOT_PYTHON
-the rival's column is empty; without the client (cmake --preset release && cmake --build --preset release) so are the
-timer's and the plain client's.
+emulator's: its thread has real-time priority where that is allowed, and there is no USB grid. Bytes cross a
+pseudo-terminal, whose kernel workers wait for a core like everybody: a servo's wire does not, so for the time of the
+measurement they get real-time priority too, below the loop's, where that is allowed (the result says so). `own` is by
+the core's stamps, directly before each write. Without LEROBOT_PYTHON the rival's column is empty; without the client
+(cmake --preset release && cmake --build --preset release) so are the timer's and the plain client's.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +51,8 @@ def main() -> int:
     args = parser.parse_args()
     figures: list[Figure] = []
     details: dict[str, Any] = {"seconds": args.seconds, "rounds": args.rounds, "profile": "wire"}
-    with Pair() as pair:
+    with Pair() as pair, workers_raised() as raised:
+        details["pty_workers"] = raised
         for kind, what in KINDS.items():
             found = compare(pair, kind, args.seconds, args.rounds, args.client)
             print(kind, found, flush=True)
@@ -59,7 +62,7 @@ def main() -> int:
     figures.append(at_most("wake-up lateness p99, alone", details["jitter"]["p99"], 10, "us", 1))
     if args.client.is_file():
         figures += clients(args.client, args.rounds, details)
-    note = f"{args.rounds} x {args.seconds:g} s each; asked for are 600 s"
+    note = f"{args.rounds} x {args.seconds:g} s each, asked for are 600 s; the pty's workers {details['pty_workers']}"
     return report(
         "realtime", figures, f"50 Hz teleoperation, servo's side, and the bus beside a plain client ({note})", details
     )
@@ -104,6 +107,42 @@ class Pair:
     def rival(self, python: str, kind: str, seconds: float) -> list[str]:
         words = [self.follower.port, self.leader.port, self.folder.name, HZ, seconds + SETTLE_S + 0.5, kind]
         return [python, str(HERE / "lerobot_loop.py"), *map(str, words)]
+
+
+@contextmanager
+def workers_raised() -> Iterator[str]:
+    """The kernel's unbound workers, which carry a pseudo-terminal's bytes, at FIFO 60; new ones are found as they come."""
+
+    def workers() -> Iterator[int]:
+        for name in Path("/proc").glob("[0-9]*/comm"):
+            with suppress(OSError):
+                if name.read_text().startswith("kworker/u"):
+                    yield int(name.parent.name)
+
+    def schedule(policy: int, priority: int) -> None:
+        for worker in workers():
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(worker, policy, os.sched_param(priority))
+
+    try:
+        schedule(os.SCHED_FIFO, 60)
+    except PermissionError:
+        yield "at normal priority: real-time priority for them is not permitted here"
+        return
+    over = threading.Event()
+
+    def again() -> None:
+        while not over.wait(1.0):
+            schedule(os.SCHED_FIFO, 60)
+
+    keeper = threading.Thread(target=again)
+    keeper.start()
+    try:
+        yield "at SCHED_FIFO 60"
+    finally:
+        over.set()
+        keeper.join()
+        schedule(os.SCHED_OTHER, 0)
 
 
 @contextmanager

@@ -96,6 +96,7 @@ void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t no
   since_ = now;
   entered_ = true;
   dead_since_ = 0;
+  resume_pending_ = false;  // a request is for the HOLD that it was made in
   if (state != State::hold) gave_up_ = 0;
   if (state == State::soft_start) rest_clock_ = 0;
   if (state == State::rest && rest_clock_ == 0) rest_clock_ = now;
@@ -275,7 +276,6 @@ bool SafetyMachine::step_held(const Events& events, std::int64_t now, Reason cau
   }
   dead_since_ = 0;
   if (resume_pending_ && events.stream_fresh && cause == Reason::none && events.at_rest) {
-    resume_pending_ = false;
     enter(State::soft_start, Reason::resumed, -1, now);
   }
   return true;
@@ -320,7 +320,7 @@ Decision SafetyMachine::step(const Events& events, std::int64_t now) noexcept {
   entered_ = false;
   if (ended_) return {state_, false, reason_, joint_, false, false, true, exit_code_};
   if (events.released) release_pending_ = false;
-  if (events.resume) {
+  if (events.resume && state_ == State::hold) {
     resume_pending_ = true;
     resume_until_ = now + kResumePatience;
   }

@@ -164,6 +164,27 @@ TEST_CASE("the table of transitions, one event at a time") {
   }
 }
 
+TEST_CASE("a resume is for the hold that it was asked in") {
+  Rig rig = in(State::active);
+  Events e = calm();
+  e.resume = true;
+  rig.tick(e);  // in ACTIVE it says nothing
+  e = calm();
+  e.overload_joint = 1;
+  CHECK(rig.tick(e).state == State::hold);
+  for (int i = 0; i < 20; ++i) CHECK(rig.tick(calm()).state == State::hold);
+
+  Rig again = in(State::hold);
+  e = calm();
+  e.resume = true;
+  CHECK(again.tick(e).state == State::soft_start);
+  again.tick(e);  // asked for once more on the way
+  e = calm();
+  e.heartbeat_age = kSecond;
+  CHECK(again.tick(e).state == State::hold);
+  for (int i = 0; i < 20; ++i) CHECK(again.tick(calm()).state == State::hold);  // the source speaks again
+}
+
 TEST_CASE("hold is left by resume with a fresh stream and nothing else") {
   Rig rig = in(State::hold);
   for (int i = 0; i < 20; ++i) CHECK(rig.tick(calm()).state == State::hold);
