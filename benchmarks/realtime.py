@@ -111,7 +111,7 @@ class Pair:
 
 @contextmanager
 def workers_raised() -> Iterator[str]:
-    """The kernel's unbound workers, which carry a pseudo-terminal's bytes, at FIFO 60; new ones are found as they come."""
+    """The kernel's workers that carry a pseudo-terminal's bytes, at FIFO 60; new ones are found as they come."""
 
     def workers() -> Iterator[int]:
         for name in Path("/proc").glob("[0-9]*/comm"):

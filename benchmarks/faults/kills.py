@@ -48,6 +48,7 @@ class Source:
                 pass
             now = _core.monotonic_ns()
             wanted = rest + 20 * math.sin(4 * now / SECOND) * np.eye(6)[0]
+            self._beat[:8] = struct.pack("q", now)  # before and after: it may be killed in between
             if rig.loop.push_setpoint(wanted, now) == "":
                 self._beat[:8] = struct.pack("q", _core.monotonic_ns())
             time.sleep(rig.period / SECOND)
