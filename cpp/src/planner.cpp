@@ -18,10 +18,10 @@ constexpr int kStopWrites = 3;
 constexpr std::uint64_t kIllegalBurst = 50;
 constexpr std::int64_t kIllegalWindow = 1'000'000'000;
 constexpr std::int64_t kFreshWindow = 200'000'000;
-constexpr double kSmoothing = 2;                // of the critically damped way, over the policy's period
+constexpr double kSmoothing = 2;                  // of the critically damped way, over the policy's period
 constexpr std::int64_t kFastPeriod = 20'000'000;  // ns: of 50 Hz
-constexpr double kStill = 1e-6;                 // units/s
-constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
+constexpr double kStill = 1e-6;                   // units/s
+constexpr std::uint8_t kFaultBits = 2 | 4 | 8;    // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
 constexpr std::uint8_t kTooHot = 70;  // deg C
 constexpr std::uint8_t kDerate = 65;  // deg C: half the torque
@@ -192,6 +192,12 @@ void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int6
   }
 }
 
+/// Between the deadlines of a slow loop.
+void Planner::watch_source(State state) noexcept {
+  const bool watched = tracks(state) && config_.source != SourceKind::leader && config_.period > kFastPeriod;
+  requests_.watch_source(watched ? began_ : INT64_MAX);
+}
+
 void Planner::look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept {
   if (machine_.state() != State::rest) {
     rest_progress_ = now;
@@ -339,8 +345,7 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   const double since = last_due_ == 0 ? period : static_cast<double>(due - last_due_) * 1e-9;
   const double dt = std::clamp(since, period / 20, period);
 
-  const bool watched = tracks(state) && config_.source != SourceKind::leader && config_.period > kFastPeriod;
-  requests_.watch_source(watched ? began_ : INT64_MAX);
+  watch_source(state);
   const bool tracking = tracks(state);
   if (tracking && wanted_known_) count_clamps(wanted_, dt);
   if (state == State::active && !wanted_known_) count(tally_.starved);

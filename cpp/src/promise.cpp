@@ -26,16 +26,14 @@ bool find_prefix_weights(std::string_view name, PrefixWeights& out) noexcept {
 void prefix_weights(PrefixWeights schedule, std::size_t promised, std::size_t end,
                     std::span<double> out) noexcept {
   const std::size_t start = std::min(promised, end);
-  for (std::size_t k = 0; k < out.size(); ++k) {
-    if (k < start) {
+  std::fill(out.begin(), out.end(), 0.0);
+  for (std::size_t k = 0; k < std::min(end, out.size()); ++k) {
+    if (k < start || schedule == PrefixWeights::ones) {
       out[k] = 1;
-    } else if (k >= end || schedule == PrefixWeights::zeros) {
-      out[k] = 0;
-    } else if (schedule == PrefixWeights::ones) {
-      out[k] = 1;
-    } else {  // the inner points of a line from 1 to 0
+    } else if (schedule != PrefixWeights::zeros) {  // the inner points of a line from 1 to 0
       const double falling = 1 - static_cast<double>(k - start + 1) / static_cast<double>(end - start + 1);
-      out[k] = schedule == PrefixWeights::linear ? falling : falling * std::expm1(falling) / std::expm1(1.0);
+      const bool straight = schedule == PrefixWeights::linear;
+      out[k] = straight ? falling : falling * std::expm1(falling) / std::expm1(1.0);
     }
   }
 }

@@ -38,7 +38,7 @@ Reconnector::~Reconnector() {
 void Reconnector::attend() noexcept {
   for (const auto& seat : seats_) {
     const Phase phase = seat->phase.load(std::memory_order_acquire);
-    if (phase == Phase::back) {
+    if (phase == Phase::back && seat->fresh.has_value()) {
       seat->chain->take_over(*seat->fresh);
       seat->phase.store(Phase::there, std::memory_order_release);
     } else if (phase == Phase::there && seat->chain->lost()) {

@@ -191,7 +191,7 @@ void SecondHand::listen() noexcept {
 void SecondHand::hold() {
   AxisVector goal{};
   if (!shared_.bus.goal.try_load(goal)) goal = last_.goal;  // killed in the midst of noting it
-  std::size_t number = 0;  // in the plan, the drives come first
+  std::size_t number = 0;                                   // in the plan, the drives come first
   for (const BusPart& part : parts_.drives) {
     ServoChain& chain = part.bus->chain;
     chain.move_to(shared_.plan.chains[number++].port.string());  // it may have come back elsewhere

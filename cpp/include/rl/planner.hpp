@@ -127,6 +127,7 @@ class Planner {
   Events look(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
   void look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept;
+  void watch_source(State state) noexcept;
   void look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void move(State state, double ramp, double dt) noexcept;
   [[nodiscard]] Motion track(std::size_t axis, const AxisLimits& limits, double dt) const noexcept;

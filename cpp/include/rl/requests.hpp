@@ -30,8 +30,8 @@ class Requests {
   /// An e-stop that the loop has not seen: it does not wait for its deadline then.
   [[nodiscard]] bool urgent() const noexcept { return estop_.load(std::memory_order_acquire); }
   [[nodiscard]] std::int64_t last_beat() const noexcept { return beat_.load(std::memory_order_acquire); }
-  /// Loops slower than 50 Hz look for the source between their deadlines too: from `since` on, at the earliest;
-  /// INT64_MAX: not at all.
+  /// Loops slower than 50 Hz look for the source between their deadlines too: from `since` on, at the
+  /// earliest; INT64_MAX: not at all.
   void watch_source(std::int64_t since) noexcept { watched_since_ = since; }
   [[nodiscard]] bool source_silent(std::int64_t now, std::int64_t timeout) const noexcept {
     return watched_since_ != INT64_MAX && now - std::max(last_beat(), watched_since_) > timeout;
@@ -62,7 +62,7 @@ class Requests {
   std::atomic<bool> reset_{false};
   std::atomic<bool> release_{false};
   std::atomic<std::int64_t> beat_{0};
-  std::uint32_t stop_taken_ = 0;               // the loop's own, as the next
+  std::uint32_t stop_taken_ = 0;  // the loop's own, as the next
   std::int64_t watched_since_ = INT64_MAX;
 };
 
