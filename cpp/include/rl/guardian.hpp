@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <string>
 
 #include "rl/error.hpp"
@@ -33,7 +34,7 @@ class GuardianProcess {
 
  private:
   pid_t pid_ = 0;
-  bool reaped_ = false;
+  std::atomic<bool> reaped_{false};  ///< several threads may ask whether it lives
 };
 
 /// The executable that lies beside the file that holds `inside`, a function of it; "" when there is none.
