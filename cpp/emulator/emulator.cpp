@@ -261,6 +261,7 @@ void Emulator::reply(Answer answer) {
 void Emulator::send_split(const Answer& answer, const Fate& fate) {
   const auto cut = answer.packet.begin() + static_cast<std::ptrdiff_t>(fate.split);
   const std::int64_t first = next_slot(std::max(answer.end() + fate.late_ns, held_up_until_));
+  if (!collected_.empty()) flush(first, true);  // the end of the packet before it goes first
   held_up_until_ = next_slot(first + fate.split_ns);
   outgoing_.emplace(first, Piece{Bytes(answer.packet.begin(), cut), false, false});
   outgoing_.emplace(held_up_until_, Piece{Bytes(cut, answer.packet.end()), false, true});
@@ -325,6 +326,10 @@ void Emulator::deliver(std::int64_t now) {
       node.key() = rest->first;
       outgoing_.insert(std::move(node));
       continue;
+    }
+    if (midway_ && piece.whole) {  // its rest is still being collected
+      ready.insert(ready.end(), collected_.begin(), collected_.end());
+      collected_.clear();
     }
     midway_ = !piece.last;
     ready.insert(ready.end(), piece.bytes.begin(), piece.bytes.end());
