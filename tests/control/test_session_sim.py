@@ -17,6 +17,7 @@ from rl.control.sources import EpisodeSource, LeaderSource, PolicySource
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.leader import So101Leader
 from rl.plugins.so101.robot import So101
+from rl.runtime.history import History
 from tests.fixtures.robots.machines import Base, Fixed, VendorArm
 
 
@@ -112,6 +113,34 @@ def test_a_policy_sees_the_newest_picture_of_each_camera():
         running.run()
     assert front
     assert set(seen) == {(32, 48, 3)}
+
+
+def test_a_policy_that_looks_back_sees_its_own_rate_between_its_inferences():
+    """The past is that of training: a row a period, however seldom the policy is asked."""
+    robot, period = arm(), 40_000_000
+    history = History({"observation.state": (-2, -1, 0)}, period)
+    instants, gaps, windows = [], [], []
+
+    def remember(observation, at):
+        instants.append(at)
+        history.add(observation, at)
+
+    def infer(observation, at):
+        remember(observation, at)
+        nearest = [min(instants, key=lambda t, step=step: abs(t - at - step * period)) for step in (-2, -1, 0)]
+        gaps.append(np.diff(nearest) / 1e6)
+        windows.append([row[0] for row in history.window()["observation.state"][0]])
+        wanted = observation["observation.state"].copy()
+        wanted[0] += 20 * (1 if len(windows) % 2 else -1)
+        return np.linspace(observation["observation.state"], wanted, 25).astype(np.float32)
+
+    inputs = {"observation.state": robot.state}
+    source = PolicySource(infer, inputs=inputs, cameras=Cameras({}), fps=25, execute=10, depth=2, remember=remember)
+    with session(robot, source, duration=3.0) as running:
+        running.run()
+    assert len(windows) > 4
+    assert np.median(np.abs(np.array(gaps[1:]) - 40)) < 15  # ms; the first one has no past
+    assert sum(len(set(window)) == 3 for window in windows) > len(windows) / 2  # the arm moves: three different rows
 
 
 def test_a_policy_that_gives_nan_ends_the_session_and_nothing_illegal_is_sent():

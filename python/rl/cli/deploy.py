@@ -174,6 +174,8 @@ def _move(
     source = PolicySource(
         lambda observation, at: loading.result()[0].infer(observation, at),
         ready=ready,
+        depth=-min((min(steps) for steps in bundle.manifest.windows.values()), default=0),
+        remember=lambda observation, at: loading.result()[0].observe(observation, at),
         inputs=bundle.inputs,
         cameras=session.cameras,
         fps=bundle.fps,

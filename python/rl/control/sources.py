@@ -186,6 +186,9 @@ class PolicySource:
 
     infer(observation, at) -> (Ta, A) in robot units; row k is due k / fps after `at`. The next inference starts so
     early that its chunk is there when `execute` rows of the last one are used up, by the latency measured so far.
+
+    A policy that looks back (`depth` rows before now) sees what there was between its inferences too, row by row at its
+    own rate, as in training: `remember(observation, at)` is told of each in order.
     """
 
     kind: Literal["chunks"] = "chunks"
@@ -203,7 +206,11 @@ class PolicySource:
         task: str = "",
         patient: bool = False,
         ready: Callable[[], None] = lambda: None,
+        depth: int = 0,
+        remember: Callable[[Mapping[str, Any], int], None] = lambda observation, at: None,
     ) -> None:
+        self.depth, self.remember = depth, remember
+        self._seen: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=depth + 2)
         self.ready = ready  # waits until `infer` may be called, or says why it may not
         self.infer, self.inputs, self.cameras = infer, inputs, cameras
         self.period, self.execute = round(1e9 / fps), execute
@@ -223,6 +230,8 @@ class PolicySource:
 
     def start(self, loop: Any) -> None:
         self.ready()
+        if self.depth:
+            self._threads.run("rl-history", lambda: self._look(loop))
         self._threads.run("rl-policy", lambda: self._work(loop))
         self._threads.run("rl-heartbeat", lambda: self._beat(loop))
 
@@ -271,6 +280,20 @@ class PolicySource:
             ):  # a worker that died gives no sign of life; one that is late is starvation
                 loop.heartbeat()
 
+    def _look(self, loop: Any) -> None:
+        """An observation a policy period, also while an inference runs."""
+        due = time.monotonic_ns()
+        while not self._threads.over.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
+            snapshot = loop.snapshot()
+            at = int(snapshot.captured) or time.monotonic_ns()
+            self._seen.append((at, self.observe(snapshot.as_snapshot())))
+            due = max(due + self.period, time.monotonic_ns())
+
+    def _recall(self, now: int) -> None:
+        while self._seen and self._seen[0][0] < now:
+            at, observation = self._seen.popleft()
+            self.remember(observation, at)
+
     def _work(self, loop: Any) -> None:
         due = 0
         while not self._threads.over.is_set():
@@ -279,6 +302,7 @@ class PolicySource:
             snapshot = loop.snapshot()
             begun = time.monotonic_ns()
             at = int(snapshot.captured) or begun
+            self._recall(at)
             chunk = self.infer(self.observe(snapshot.as_snapshot()), at)
             gone = self._gone(at, len(chunk))
             refusal = loop.push_chunk(at + gone * self.period, self.period, chunk[gone:])
