@@ -53,7 +53,8 @@ def test_a_plugin_of_another_distribution_is_found_with_its_source_and_load_time
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("import a_module_that_is_not_there", "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"),
         ("def (", "SyntaxError"),
-        ("x = 1", "written for plugin API None, this rl has 1"),
+        ("x = 1", "does not say for which plugin API it was written: RL_API = 1"),
+        (HEALTHY.replace("@hookimpl", ""), "gives no plugin; is @hookimpl missing before its functions?"),
         (HEALTHY.replace("RL_API = 1", "RL_API = 2"), "written for plugin API 2, this rl has 1"),
         (HEALTHY.replace("def rl_policies", "def rl_policys"), "no hook rl_policys; did you mean 'rl_policies'?"),
         (HEALTHY.replace("PolicySpec(", "dict("), "not a PolicySpec"),
@@ -132,7 +133,7 @@ def test_an_alias_finds_the_plugin_and_is_not_listed(install):
 def test_an_unknown_name_is_answered_with_the_nearest_and_with_how_many_are_broken(install):
     install("a-thing", HEALTHY)
     install("b-thing", "1/0")
-    with pytest.raises(InputError, match=r"no policy 'helthy'; did you mean 'healthy'\? \(1 plugins failed to load"):
+    with pytest.raises(InputError, match=r"no policy 'helthy'; did you mean 'healthy'\? \(1 plugin failed to load"):
         discover(only("a-thing", "b-thing")).get("policy", "helthy")
 
 
@@ -163,3 +164,14 @@ def test_the_built_in_plugins_use_the_same_door_and_none_is_broken(monkeypatch):
     assert ours == {}
     assert {"act", "so101", "lerobot"} <= {source.entry_point for source in registry.loaded}
     assert {kind for kind, _, _ in registry.all()} <= set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [("a_thing:Nobody", "AttributeError"), ("not_there_at_all:Thing", "ModuleNotFoundError")],
+)
+def test_a_target_that_cannot_be_loaded_is_one_line_that_names_the_plugin(install, monkeypatch, target, cause):
+    install("a-thing", policy_module("healthy", target=target))
+    found = discover({"RL_PLUGINS": "a-thing"})
+    with pytest.raises(InputError, match=rf"policy 'healthy' of a-thing.*{target}: {cause}.*rl plugins check healthy"):
+        found.implementation("policy", "healthy")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import pluggy
 
 from rl.api import API_VERSION, hookspecs, specs
-from rl.api.errors import InputError, MissingPart
+from rl.api.errors import InputError, MissingPart, RlError
 from rl.config.nearest import nearest
 from rl.entry_points import entry_points
 
@@ -60,12 +60,16 @@ class Registry:
             return claimed[0][0]
         if claimed:
             sources = " and ".join(str(source) for _, source in claimed)
-            raise InputError(f"{kind} '{name}' is claimed by {sources}", todo="uninstall one, or set RL_PLUGINS")
+            todo = (
+                "uninstall one, rename yours, or list in RL_PLUGINS the entry points that are to be loaded, no others"
+            )
+            raise InputError(f"{kind} '{name}' is claimed by {sources}", todo=todo)
         todo = nearest(name, (n for k, n in self.claims if k == kind))
         if "RL_PLUGINS" in os.environ:
             todo += " (RL_PLUGINS is set and hides others)"
         if self.broken:
-            todo += f" ({len(self.broken)} plugins failed to load: see `rl plugins`)"
+            many = "1 plugin" if len(self.broken) == 1 else f"{len(self.broken)} plugins"
+            todo += f" ({many} failed to load: see `rl plugins`)"
         raise InputError(f"there is no {kind} '{name}'", todo=todo)
 
     def source(self, kind: str, name: str) -> Source:
@@ -76,7 +80,7 @@ class Registry:
     def implementation(self, kind: str, name: str) -> Any:
         """The class behind a spec. MissingPart, before anything is imported, when a need is not met."""
         self.require(kind, name)
-        return resolve(self.get(kind, name).target)
+        return self._resolved(kind, name, self.get(kind, name).target)
 
     def require(self, kind: str, name: str) -> None:
         """MissingPart when something that the plugin needs is not installed. Imports nothing."""
@@ -86,7 +90,18 @@ class Registry:
 
     def config_class(self, kind: str, name: str) -> type:
         """The configuration dataclass of a plugin."""
-        return cast("type", resolve(self.get(kind, name).config))
+        return cast("type", self._resolved(kind, name, self.get(kind, name).config))
+
+    def _resolved(self, kind: str, name: str, target: str) -> Any:
+        """What a stranger's module raises becomes one line that names the plugin."""
+        try:
+            return resolve(target)
+        except RlError:
+            raise
+        except Exception as error:
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            what = f"{kind} '{name}' of {self.source(kind, name)} cannot be loaded from {target}: {cause}"
+            raise InputError(what, todo=f"`rl plugins check {name}` says more") from error
 
     def canonical(self, kind: str, name: str) -> str:
         """The spec's own name for a name or alias."""
@@ -150,6 +165,8 @@ def discover(environ: Mapping[str, str] = os.environ) -> Registry:
 def check_version(module: Any) -> None:
     """Looked at before any hook is called: a spec of another version may not even construct."""
     version = getattr(module, "RL_API", None)
+    if version is None:
+        raise TypeError(f"{module.__name__} does not say for which plugin API it was written: RL_API = {API_VERSION}")
     if version != API_VERSION:
         raise TypeError(f"written for plugin API {version}, this rl has {API_VERSION}; RL_API in {module.__name__}")
 
@@ -157,7 +174,10 @@ def check_version(module: Any) -> None:
 def specs_of(manager: pluggy.PluginManager, module: Any) -> Iterable[tuple[str, specs.Spec]]:
     """What one registered module provides, checked."""
     hooks = {hook: (kind, cls) for kind, (hook, cls) in KINDS.items()}
-    for caller in manager.get_hookcallers(module) or ():
+    callers = manager.get_hookcallers(module)
+    if not callers:
+        raise TypeError(f"{module.__name__} gives no plugin; is @hookimpl missing before its functions?")
+    for caller in callers:
         if caller.name not in hooks:
             raise TypeError(f"there is no hook {caller.name}; {nearest(caller.name, hooks)}")
         kind, cls = hooks[caller.name]

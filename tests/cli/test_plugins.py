@@ -203,3 +203,17 @@ def test_the_list_costs_little_and_imports_nothing_heavy():
     assert "act" in done.stdout
     took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert took < 1.0  # wanted 0.25, measured by the benchmark; a busy machine under test is slower
+
+
+def test_a_target_that_cannot_be_imported_is_a_broken_rule(install, capsys):
+    install("a-thing", policy_module("healthy", target="not_there_at_all:Thing"))
+    out = said(capsys, "check", "healthy", code=1)
+    assert "FAIL" in out
+    assert "its target imports not_there_at_all" in out
+    assert "Traceback" not in out
+
+
+def test_the_options_of_a_teleoperator_are_shown_as_they_are_written(capsys):
+    out = said(capsys, "show", "scripted")
+    assert "--teleop.joints" in out
+    assert "--teleoperator" not in out

@@ -10,6 +10,7 @@ import pytest
 
 from rl import _core
 from rl.api import InputError, RlError
+from rl.api.features import Feature
 from rl.api.protocols import Snapshot
 from rl.cli import main as program
 from rl.cli import replay
@@ -22,7 +23,7 @@ from rl.control.loops import JointLoop, Member
 from rl.control.recorder import Cycles
 from rl.control.session import Session
 from rl.control.settings import Settings
-from rl.control.sources import LeaderSource, PolicySource, Threads
+from rl.control.sources import LeaderSource, PolicySource, Threads, check_actions
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.leader import So101Leader
 from rl.plugins.so101.robot import So101
@@ -398,3 +399,13 @@ def test_a_terminal_that_somebody_reads_already_is_left_to_them():
         with Keys(stream) as second:
             assert not second.live
     os.close(master)
+
+
+def test_two_spellings_of_a_unit_are_one():
+    spelled = {
+        unit: Feature("action", "action", (2,), unit=unit, names=("a.pos", "b.pos")) for unit in ("deg", "degrees")
+    }
+    check_actions(spelled["deg"], spelled["degrees"], "the teleoperator")
+    other = Feature("action", "action", (2,), unit="percent", names=("a.pos", "b.pos"))
+    with pytest.raises(InputError, match=r"a\.pos percent.*a\.pos deg\b.*--teleop\.joints"):
+        check_actions(other, spelled["deg"], "the teleoperator")

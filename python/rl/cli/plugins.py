@@ -244,7 +244,7 @@ def _portrait(found: Registry, kind: str, name: str) -> Iterator[str]:
         told = ", ".join(f"{k}={plain(v)}" for k, v in values.items())
         yield f"  {'preset':<10}{preset}: {told}"
     yield ""
-    yield from plugin_options(cls, kind, found)
+    yield from plugin_options(cls, {"teleoperator": "teleop"}.get(kind, kind), found)
 
 
 def _facts(found: Registry, kind: str, spec: Spec, source: Source) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from rl.api.errors import InputError, RlError
 from rl.api.features import Feature, Features
 from rl.api.protocols import Attaches
 from rl.control.cameras import Cameras
+from rl.control.fit import unit
 from rl.control.loops import translated
 
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
@@ -93,12 +94,13 @@ class Threads:
 
 def check_actions(given: Feature, wanted: Feature, what: str) -> None:
     """InputError with both lists when the elements or their units differ."""
-    if given.names == wanted.names and given.units == wanted.units and given.shape == wanted.shape:
+    units = [[unit(one) for one in feature.units] for feature in (given, wanted)]
+    if given.names == wanted.names and units[0] == units[1] and given.shape == wanted.shape:
         return
     raise InputError(
         f"{what} gives {described(given)}, the robot takes {described(wanted)}",
         where="actions",
-        todo="use the same units, and a device with the same joints",
+        todo="use the same units, and a device with the same joints (keyboard, gamepad and scripted: --teleop.joints)",
     )
 
 

@@ -22,7 +22,7 @@ def check_installed(kind: str, name: str, options: dict[str, Any]) -> Iterator[O
     from rl.registry import registry
     from rl.testing.conformance import outcomes
 
-    registry().implementation(kind, name)  # what is missing is said once, not as a broken rule
+    registry().require(kind, name)  # what is missing is said once, not as a broken rule
     kit = importlib.import_module(f"rl.testing.{kind}")
     yield from outcomes(kit.subject(name, options), kit.RULES)
 

@@ -47,7 +47,7 @@ def is_made_quietly(subject: RobotSubject) -> None:
     for feature in (robot.state, robot.action):
         one_dimension = len(feature.shape) == 1 and len(feature.names) == feature.shape[0]
         require(one_dimension, f"'{feature.name}' names no element each", "names=('shoulder.pos', ...)")
-        require("none" not in feature.units, f"'{feature.name}' has no units", 'unit="deg", or one each')
+        require("none" not in feature.units, f"'{feature.name}' has no units", 'unit="degrees", or one each')
     joints = subject.spec.joints
     same = not joints or len(joints) == robot.action.shape[0]
     require(same, f"the spec names {len(joints)} joints, the action has {robot.action.shape[0]} elements")

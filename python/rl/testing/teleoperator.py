@@ -31,7 +31,7 @@ def is_made_quietly(subject: TeleoperatorSubject) -> None:
     action = device.action
     named = len(action.shape) == 1 and len(action.names) == action.shape[0]
     require(named, "'action' names no element each", "names=('shoulder.pos', ...), as the robot's")
-    require("none" not in action.units, "'action' has no units", 'unit="deg", or one each')
+    require("none" not in action.units, "'action' has no units", 'unit="degrees", or one each')
 
 
 @rule("reading before connecting is refused")
