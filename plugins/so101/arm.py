@@ -82,6 +82,11 @@ class OnArm:
 
         set_up(self._arm.config, screen, leader=self._arm.leader)
 
+    def release(self, screen: Screen) -> None:
+        from rl.plugins.so101.releasing import release
+
+        release(self._arm.config, screen, leader=self._arm.leader)
+
     def raw_positions(self) -> dict[str, int]:
         from rl.plugins.so101.motors import Watch
 

@@ -74,7 +74,10 @@ def find(role: Role, identity: str | None, folder: str | None, where: str) -> Pa
         if path.is_file():
             return path
     option = "robot" if role == "robots" else "teleop"
-    todo = f"run rl calibrate with the same --{option} options, or give --{option}.id and --{option}.calibration_dir"
+    if identity is None:
+        todo = f"give it with --{option}.id NAME; rl calibrate makes one for an arm that has none"
+        raise InputError("the arm has no name, so its calibration is not known", where=where, todo=todo)
+    todo = f"run rl calibrate with the same --{option} options, or give --{option}.calibration_dir"
     raise InputError(f"there is no calibration file {candidates[0]}", where=where, todo=todo)
 
 

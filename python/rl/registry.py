@@ -65,6 +65,8 @@ class Registry:
             )
             raise InputError(f"{kind} '{name}' is claimed by {sources}", todo=todo)
         todo = nearest(name, (n for k, n in self.claims if k == kind))
+        if others := [k for k in KINDS if k != kind and (k, name) in self.claims]:
+            todo = f"'{name}' is a {' and a '.join(others)}"
         if "RL_PLUGINS" in os.environ:
             todo += " (RL_PLUGINS is set and hides others)"
         if self.broken:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rl import _core
-from rl.api import InputError, MissingPart
+from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import Calibrates
 from rl.cli import doctor, find_port
 from rl.cli.devices import DeviceChoice, devices
@@ -18,6 +18,7 @@ from rl.cli.main import main
 from rl.cli.screen import TerminalScreen
 from rl.config import Selected
 from rl.plugins.so101.config import So101Config
+from rl.plugins.so101.releasing import release
 
 ARM = ["--robot", "so101", "--robot.port", "sim", "--robot.id", "arm"]
 
@@ -233,3 +234,32 @@ def test_the_arm_that_is_moved_is_found_among_several_ports(monkeypatch):
 def test_the_emulated_arm_is_found_by_its_emulated_person(capsys):
     assert main(["find-port", "--robot", "so101", "--robot.port", "sim"]) == 0
     assert "the arm that was moved is on sim" in capsys.readouterr().out
+
+
+def test_an_arm_that_stands_is_released_without_being_moved():
+    arm = _core.Emulator()
+    for motor in range(1, 7):
+        arm.set_register(motor, 40, b"\x01")
+    before, asked = arm.goals(), []
+    release(So101Config(port=arm.port), Screen(asked.append), leader=False)
+    assert asked == ["hold"]
+    assert [arm.registers(motor)[40] for motor in range(1, 7)] == [0] * 6
+    assert len(arm.goals()) == len(before)
+    arm.close()
+
+
+def test_a_motor_that_does_not_answer_keeps_no_other_from_being_released():
+    arm = _core.Emulator()
+    for motor in range(1, 7):
+        arm.set_register(motor, 40, b"\x01")
+    arm.fault("mute", id=3)
+    with pytest.raises(RlError, match=r"still energised, or silent: elbow_flex \(id 3\)"):
+        release(So101Config(port=arm.port), Screen(), leader=False)
+    assert [arm.registers(motor)[40] for motor in (1, 2, 4, 5, 6)] == [0] * 5
+    arm.close()
+
+
+def test_the_command_asks_to_hold_the_arm(capsys):
+    assert main(["release", "--robot", "so101", "--robot.port", "sim"]) == 0
+    assert "no motor has torque" in capsys.readouterr().out
+    assert main(["release"]) == 2

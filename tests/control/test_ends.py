@@ -99,7 +99,7 @@ def test_an_e_stop_while_stopping_ends_with_exit_code_1_and_the_torque_on():
     assert states[-1] == "ESTOP"
     assert outcome.exit_code == 1
     assert any(text.startswith("still energised: shoulder_pan") for text in said)
-    assert any("switch its power off" in text for text in said)
+    assert any("rl release" in text for text in said)
 
 
 def test_a_hold_that_was_asked_for_is_a_clean_end_and_says_how_to_release_in_one_line():
@@ -108,7 +108,7 @@ def test_a_hold_that_was_asked_for_is_a_clean_end_and_says_how_to_release_in_one
         outcome = running.run()
     assert outcome.exit_code == 0
     assert [text for text in said if "release" in text or "--stop off" in text or "energised" in text] == [
-        "held, as asked; the torque is still on: hold the arm, then switch its power off, or run again with --stop off"
+        "held, as asked; the torque is still on: hold the arm, then run rl release with the same --robot options"
     ]
 
 
@@ -409,3 +409,14 @@ def test_two_spellings_of_a_unit_are_one():
     other = Feature("action", "action", (2,), unit="percent", names=("a.pos", "b.pos"))
     with pytest.raises(InputError, match=r"a\.pos percent.*a\.pos deg\b.*--teleop\.joints"):
         check_actions(other, spelled["deg"], "the teleoperator")
+
+
+def test_an_arm_without_a_rest_pose_is_told_of_before_it_moves(monkeypatch):
+    said = []
+    robot = So101(So101Config(port="sim"))
+    monkeypatch.setattr(So101, "rest_pose", lambda self: None)
+    with session(robot, leader(), said.append, duration=0.3) as running:
+        assert running.run().exit_code == 1
+    (warning,) = (line for line in said if "no rest pose is known" in line)
+    assert "rl calibrate" in warning
+    assert said.index(warning) < next(i for i, line in enumerate(said) if "torque stays on" in line)

@@ -341,6 +341,14 @@ class SetsUpMotors(Protocol):
 
 
 @runtime_checkable
+class Releases(Protocol):
+    """A robot or teleoperator whose torque can be taken off here, on its port and before `connect`."""
+
+    def release(self, screen: Screen) -> None:
+        """Asks for the arm to be held, then takes the torque off every motor it can. Errors: RlError naming others."""
+
+
+@runtime_checkable
 class Rests(Protocol):
     """A robot that has a pose in which it may be released."""
 

@@ -32,6 +32,7 @@ COMMANDS = (
     Command("find-port", "Find the serial port of an arm", "rl.cli.find_port:SPEC", "rl.cli.find_port:run"),
     Command("setup-motors", "Give an arm's motors their ids", "rl.cli.setup_motors:SPEC", "rl.cli.setup_motors:run"),
     Command("calibrate", "Calibrate an arm by hand", "rl.cli.calibrate:SPEC", "rl.cli.calibrate:run"),
+    Command("release", "Let go of an arm that was left under torque", "rl.cli.release:SPEC", "rl.cli.release:run"),
     Command("cameras", "List cameras and save a picture of each", "rl.cli.cameras:SPEC", "rl.cli.cameras:run"),
     Command(
         "emulate", "Emulate a robot on a port that other programs open", "rl.cli.emulate:SPEC", "rl.cli.emulate:run"

@@ -23,7 +23,7 @@ class EstopConfig:
 SPEC = CommandSpec(
     name="estop",
     tree=EstopConfig,
-    summary="Stop every arm that runs on this machine: they brake, hold their torque, and stay latched until a reset.",
+    summary="Stop every arm that runs on this machine: they brake and hold their torque; what ran has ended.",
 )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ EXITS: dict[str, type[RlError]] = {
     "busy": MissingPart,
     "motor-missing": MissingPart,
 }
+GUARDIANS = "@rl-estop-"  # the sockets that guardians listen on, as the system lists them
 EXITS |= {"wrong-model": InputError, "calibration": InputError, "usage": InputError}
 
 
@@ -36,7 +38,10 @@ def translated() -> Any:
     try:
         yield
     except _core.CoreError as error:
-        raise EXITS.get(getattr(error, "code", ""), RlError)(str(error)) from None
+        code, text = getattr(error, "code", ""), str(error)
+        if code == "busy" and GUARDIANS in Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace"):
+            text += "; or wait: a guardian of rl still lays an arm down (`rl estop --dry-run` lists it)"
+        raise EXITS.get(code, RlError)(text) from None
 
 
 @dataclass(frozen=True)
@@ -285,6 +290,12 @@ def _rest_of(robot: Any) -> NDArray[np.float64]:
     elif isinstance(robot, Rests) and (found := robot.rest_pose()) is not None:
         pose[:] = found
     return pose
+
+
+def rests(robot: Any) -> bool:
+    """Whether what the core moves of this robot has a rest pose. Robots that Python moves stop where they are."""
+    columns = [i for span, _ in robot.core() for i in range(span.start, span.stop)]
+    return not columns or bool(np.isfinite(_rest_of(robot)[columns]).all())
 
 
 def _deadline(loop: Any) -> int:

@@ -20,9 +20,13 @@ from rl.api.errors import InputError, RlError
 from rl.api.protocols import Axis, Calibrated
 from rl.control.cameras import Cameras
 from rl.control.limits import loosened
-from rl.control.loops import JointLoop, shares, translated
+from rl.control.loops import JointLoop, rests, shares, translated
 from rl.control.settings import Settings
 
+NO_REST = (
+    "warning: no rest pose is known, so this will end holding the arm under torque; "
+    "rl calibrate records one, or give --robot.rest_pose"
+)
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 HOLD_S = 10.0  # longest HOLD that may be left again
@@ -31,7 +35,7 @@ LAST_S = 12.0  # longest wait for a latched loop that was asked once more: 8 s o
 RESUME_S = 0.5  # between two requests to go on
 END_S = 30.0  # longest wait for the stop policy: 8 s of rest move, 10 s of HOLD before it, release
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-HOW_TO_RELEASE = "the torque is still on: hold the arm, then switch its power off, or run again with --stop off"
+HOW_TO_RELEASE = "the torque is still on: hold the arm, then run rl release with the same --robot options"
 
 
 class Sink(Protocol):
@@ -157,6 +161,8 @@ class Session:
             self.join()
         axes = getattr(self.robot, "leader_axes", self.robot.axes) if self.source.led else self.robot.axes
         self._check_limits(axes)
+        if self.settings.stop == "rest" and not rests(self.robot):
+            self.tell(NO_REST)
         leaders = self.source.leaders() if self.source.kind == "leader" else []
         with translated():
             self.loop = JointLoop.over(self.robot, axes, self.settings, self.source.kind, leaders)
