@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.faults.rig import SECOND, Goals, Outcome, Rig, period_errors, quantiles
+from rl import _core
 
 
 def run(loss: float, seconds: float, seed: int = 0, rate: float = 50.0) -> Outcome:
@@ -27,3 +28,31 @@ def run(loss: float, seconds: float, seed: int = 0, rate: float = 50.0) -> Outco
         "resumed": rig.resumed, **{f"period_ms_{k}": v for k, v in quantiles(period_errors(times, rig.period)).items()},
     }  # fmt: skip
     return Outcome(len(times), int(0.9 * seconds * rate), figures)
+
+
+def beside(loss: float, turns: int, seed: int = 0, rate: float = 50.0) -> Outcome:
+    """Quarters of a second with loss and without, in turn: what the host does to the time, it does to both. Figures:
+    ended, lost, misses, lossy_ms_p50 and quiet_ms_p50 of the period error on the servo's side."""
+    with Rig(seed=seed, rate=rate) as rig:
+        rig.activate()
+        goals, spans, lossy = Goals(rig.arm), [], False
+        for _ in range(2 * turns):
+            lossy = not lossy
+            for emulator in (rig.arm, rig.leader):
+                emulator.fault("drop", rate=loss if lossy else 0.0)
+            begin = _core.monotonic_ns()
+            for _ in rig.pace(0.25):
+                continue
+            spans.append((lossy, begin, _core.monotonic_ns()))
+        goals.collect()
+        ended, misses = rig.loop.wait(0.0), rig.loop.report()["misses"]
+        lost = rig.arm.statistics()["dropped"] + rig.leader.statistics()["dropped"]
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for kind, begin, end in spans:
+        inside = goals.times[(goals.times > begin) & (goals.times < end)]
+        errors[kind] += period_errors(inside, rig.period).tolist()
+    figures = {
+        "ended": float(ended), "lost": lost, "misses": misses, "resumed": rig.resumed,
+        "lossy_ms_p50": quantiles(errors[True])["p50"], "quiet_ms_p50": quantiles(errors[False])["p50"],
+    }  # fmt: skip
+    return Outcome(len(errors[True]), turns, figures)
