@@ -75,9 +75,8 @@ def _deploy(config: DeployConfig, answer: dict[str, Any]) -> int:
         with Session(robot, _Unready(), cameras, sinks) as session:
             session.connect()
             wanted, warnings = _units(needs, robot, config)
-            session.tell(*warnings, *notes)
             _check(session, wanted, config)
-            return _move(session, bundle, loading, wanted, config, answer)
+            return _move(session, bundle, loading, wanted, config, answer, (*warnings, *notes))
 
 
 def _found(config: DeployConfig) -> Path:
@@ -147,6 +146,7 @@ def _move(
     wanted: Wanted,
     config: DeployConfig,
     answer: dict[str, Any],
+    notes: tuple[str, ...],
 ) -> int:
     from rl.control import fit
     from rl.control.settings import Settings
@@ -168,6 +168,7 @@ def _move(
     def ready() -> None:
         """The policy is loaded and has repeated its sample, or says why not: before anything is energised."""
         _, error = loading.result()
+        session.tell(*notes)
         checked = "" if error is None else f", its sample repeated within {error:.1e} of the scale"
         session.tell(f"policy {bundle.manifest.policy}: {bundle.fps:g} Hz, chunk {bundle.chunk}{checked}")
 
