@@ -83,34 +83,27 @@ py::object at(rl::ActionQueue& self, std::int64_t now) {
   return out;
 }
 
-/// rl::Promise with its sizes, for numpy.
-struct PromiseHandle {
-  PromiseHandle(std::size_t action_width, std::size_t rows)
-      : width(action_width), horizon(rows), promise(width, horizon) {}
-  std::size_t width, horizon;
-  rl::Promise promise;
-};
-
-PromiseHandle make_promise(std::size_t width, std::size_t horizon) {
+rl::Promise make_promise(std::size_t width, std::size_t horizon) {
   if (width == 0 || width > rl::kMostAxes) throw py::value_error("width is not in 1..64");
   if (horizon < 2 || horizon > rl::kMostRows) throw py::value_error("horizon is not in 2..512");
   return {width, horizon};
 }
 
-py::tuple begin(PromiseHandle& self, std::int64_t observed, std::int64_t period) {
+py::tuple begin(rl::Promise& self, std::int64_t observed, std::int64_t period) {
   if (period <= 0) throw py::value_error("period is not above 0");
-  std::vector<float> rows(self.horizon * self.width);
-  const rl::Promise::Prefix prefix = self.promise.begin(observed, period, rows);
-  const auto shape = std::array{static_cast<py::ssize_t>(prefix.rows), static_cast<py::ssize_t>(self.width)};
+  std::vector<float> rows(self.horizon() * self.width());
+  const rl::Promise::Prefix prefix = self.begin(observed, period, rows);
+  const auto shape =
+      std::array{static_cast<py::ssize_t>(prefix.rows), static_cast<py::ssize_t>(self.width())};
   return py::make_tuple(py::array_t<float>(shape, rows.data()), prefix.promised);
 }
 
-std::size_t arrived(PromiseHandle& self, std::int64_t observed, std::int64_t period,
-                    const Array<float>& chunk, std::int64_t now, std::size_t promised) {
-  if (chunk.ndim() != 2 || static_cast<std::size_t>(chunk.shape(1)) != self.width)
-    throw py::value_error("chunk must have shape (T, " + std::to_string(self.width) + ")");
-  return self.promise.arrived(
-      {observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk), promised}, now);
+std::size_t arrived(rl::Promise& self, std::int64_t observed, std::int64_t period, const Array<float>& chunk,
+                    std::int64_t now, std::size_t promised) {
+  if (chunk.ndim() != 2 || static_cast<std::size_t>(chunk.shape(1)) != self.width())
+    throw py::value_error("chunk must have shape (T, " + std::to_string(self.width()) + ")");
+  return self.arrived({observed, period, static_cast<std::size_t>(chunk.shape(0)), span_of(chunk), promised},
+                      now);
 }
 
 py::array_t<double> weights(const std::string& name, std::size_t promised, std::size_t end,
@@ -145,13 +138,13 @@ void register_queue(py::module_& m) {
            py::arg("promised") = 0)
       .def("at", &at, py::arg("now"))
       .def("remaining", &rl::ActionQueue::remaining, py::arg("now"));
-  py::class_<PromiseHandle>(m, "Promise", "What is promised of the running plan when an inference begins.")
+  py::class_<rl::Promise>(m, "Promise", "What is promised of the running plan when an inference begins.")
       .def(py::init(&make_promise), py::arg("width"), py::arg("horizon"))
       .def("begin", &begin, py::arg("observed"), py::arg("period"))
       .def("arrived", &arrived, py::arg("observed"), py::arg("period"), py::arg("chunk"), py::arg("now"),
            py::arg("promised"))
-      .def("clear", [](PromiseHandle& self) { self.promise.clear(); })
-      .def_property_readonly("delay", [](const PromiseHandle& self) { return self.promise.delay(); });
+      .def("clear", &rl::Promise::clear)
+      .def_property_readonly("delay", &rl::Promise::delay);
   m.def("prefix_weights", &weights, py::arg("schedule"), py::arg("promised"), py::arg("end"),
         py::arg("rows"));
 }

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "rl/names.hpp"
+
 namespace rl {
 namespace {
 
@@ -35,10 +37,7 @@ bool find_merge(std::string_view name, Merge& out) noexcept {
   constexpr std::array<std::string_view, 9> kNames = {
       "replace", "ensemble",     "crossfade", "weighted_average",  "latest_only",
       "average", "conservative", "append",    "real_time_chunking"};
-  const auto* const found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) return false;
-  out = static_cast<Merge>(found - kNames.begin());
-  return true;
+  return find_name(kNames, name, out);
 }
 
 const char* to_string(Refusal refusal) noexcept {

@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "rl/names.hpp"
+
 namespace rl {
 
 EnsembleWeights::EnsembleWeights(std::size_t count, double coefficient) : weight_(count), sum_(count) {
@@ -46,10 +48,7 @@ bool TemporalEnsembler::update(std::span<const float> chunk, std::size_t width, 
 bool find_aggregation(std::string_view name, Aggregation& out) noexcept {
   constexpr std::array<std::string_view, 4> kNames = {"weighted_average", "latest_only", "average",
                                                       "conservative"};
-  const auto* const found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) return false;
-  out = static_cast<Aggregation>(found - kNames.begin());
-  return true;
+  return find_name(kNames, name, out);
 }
 
 Mix mix_of(Aggregation aggregation) noexcept {

@@ -184,14 +184,14 @@ Motion damp(const Motion& now, double target, double previous_target, double rat
             double dt) noexcept {
   if (!std::isfinite(target) || !std::isfinite(previous_target)) return brake(now, limits, dt);
   // The three differences of the goal as state: gains that put all poles of the sampled motion at p.
-  const double p = std::exp(-rate * dt);
-  const double of_acceleration = 1 - p * p * p;
-  const double of_velocity = 3 - 3 * p * p - 2 * of_acceleration;
-  const double of_error = 3 - 3 * p - of_velocity - of_acceleration;
+  const double q = -std::expm1(-rate * dt);  // 1 - p, exact also where it is tiny
+  const double of_acceleration = q * (3 - 3 * q + q * q);
+  const double of_velocity = q * q * (3 - 2 * q);
+  const double of_error = q * q * q;
 
   const double aim = std::clamp(target, limits.low, limits.high);
   const double along = (aim - std::clamp(previous_target, limits.low, limits.high)) / dt;
-  const double lead = along * dt * of_velocity / of_error;  // what a steady motion would lag behind
+  const double lead = along * dt * (3 - 2 * q) / q;  // what a steady motion would lag behind
   const double error = now.position - (aim - along * dt) - lead;
   const double wish = now.acceleration - (of_error * error / dt + of_velocity * now.velocity) / dt -
                       of_acceleration * now.acceleration;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rl/names.hpp"
+
 namespace rl {
 namespace {
 
@@ -17,10 +19,7 @@ QueueConfig plan_config(std::size_t width) {
 
 bool find_prefix_weights(std::string_view name, PrefixWeights& out) noexcept {
   constexpr std::array<std::string_view, 4> kNames = {"zeros", "ones", "linear", "exponential"};
-  const auto* const found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) return false;
-  out = static_cast<PrefixWeights>(found - kNames.begin());
-  return true;
+  return find_name(kNames, name, out);
 }
 
 void prefix_weights(PrefixWeights schedule, std::size_t promised, std::size_t end,
@@ -39,17 +38,17 @@ void prefix_weights(PrefixWeights schedule, std::size_t promised, std::size_t en
 }
 
 Promise::Promise(std::size_t width, std::size_t horizon)
-    : plan_(plan_config(width)), width_(width), horizon_(std::max<std::size_t>(horizon, 2)) {}
+    : plan_(plan_config(width)), horizon_(std::max<std::size_t>(horizon, 2)) {}
 
 Promise::Prefix Promise::begin(std::int64_t observed, std::int64_t period, std::span<float> out) noexcept {
   Prefix prefix;
   std::array<double, kMostAxes> row{};
-  const std::size_t most = std::min(horizon_, out.size() / width_);
-  if (!plan_.at(observed, {row.data(), width_})) return prefix;  // forgets what lies further back
+  const std::size_t most = std::min(horizon_, out.size() / width());
+  if (!plan_.at(observed, {row.data(), width()})) return prefix;  // forgets what lies further back
   while (prefix.rows < most &&
-         plan_.peek(observed + static_cast<std::int64_t>(prefix.rows) * period, {row.data(), width_})) {
-    std::transform(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(width_),
-                   out.begin() + static_cast<std::ptrdiff_t>(prefix.rows * width_),
+         plan_.peek(observed + static_cast<std::int64_t>(prefix.rows) * period, {row.data(), width()})) {
+    std::transform(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(width()),
+                   out.begin() + static_cast<std::ptrdiff_t>(prefix.rows * width()),
                    [](double v) { return static_cast<float>(v); });
     ++prefix.rows;
   }

@@ -370,26 +370,18 @@ Trouble ServoChain::check(std::vector<Trouble>& notes) {
   return worst;
 }
 
-Trouble ServoChain::check_quick() noexcept {
+/// The first trouble of any motor; `identity`: only what says that it is another motor or calibrated
+/// otherwise.
+Trouble ServoChain::judge_all(bool identity) noexcept {
   for (std::size_t i = 0; i < size(); ++i) {
     MotorFacts facts;
     if (!read_facts(i, facts)) {
       return {lost_ ? TroubleKind::lost : TroubleKind::silent, static_cast<int>(i), 0, 0, {}};
     }
     torque_limits_[i] = facts.max_torque > 0 ? facts.max_torque : 1000;
-    if (const Trouble trouble = judge(i, facts); !trouble.none()) return trouble;
-  }
-  return {};
-}
-
-Trouble ServoChain::recognise() noexcept {
-  for (std::size_t i = 0; i < size(); ++i) {
-    MotorFacts facts;
-    if (!read_facts(i, facts)) {
-      return {lost_ ? TroubleKind::lost : TroubleKind::silent, static_cast<int>(i), 0, 0, {}};
-    }
     const Trouble trouble = judge(i, facts);
-    if (trouble.kind == TroubleKind::wrong_model || trouble.kind == TroubleKind::calibration) return trouble;
+    const bool other = trouble.kind == TroubleKind::wrong_model || trouble.kind == TroubleKind::calibration;
+    if (!trouble.none() && (other || !identity)) return trouble;
   }
   return {};
 }

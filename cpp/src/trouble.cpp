@@ -43,10 +43,10 @@ Error calibration_error(const Trouble& t, const Place& place) {
       return {ErrorCode::calibration, "multi-turn feedback: " + who(place) + " on " + port +
                                           " counts beyond one turn; clear Phase bit 4"};
     default:
-      return {ErrorCode::calibration,
-              "calibration differs: " + who(place) + " on " + port + " holds " + t.what.string() + " " +
-                  std::to_string(t.a) + ", the file says " + std::to_string(t.b) +
-                  "; write the file to the arm (--robot.write_calibration true), or calibrate again"};
+      return {ErrorCode::calibration, "calibration differs: " + who(place) + " on " + port + " holds " +
+                                          t.what.string() + " " + std::to_string(t.a) + ", the file says " +
+                                          std::to_string(t.b) +
+                                          "; write the file to the arm, or calibrate again"};
   }
 }
 

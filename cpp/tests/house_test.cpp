@@ -283,6 +283,7 @@ TEST_CASE("a cable that was pulled and comes back under another number moves not
   const auto push = [&] {
     if (rl::now_ns() - pushed < kPeriod) return;
     pushed = rl::now_ns();
+    if (state() == rl::State::hold) house.requests().resume();  // a host that stood still for a moment
     static_cast<void>(house.push_setpoint({aim.data(), 6}, rl::now_ns(), rl::now_ns()));
   };
   push();

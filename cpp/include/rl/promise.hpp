@@ -40,13 +40,14 @@ class Promise {
   std::size_t arrived(const ChunkView& chunk, std::int64_t now) noexcept;
   /// Rows that the next inference will cost: the 95th part of the last 32, within 1 .. horizon - 1.
   [[nodiscard]] std::size_t delay() const noexcept;
+  [[nodiscard]] std::size_t width() const noexcept { return plan_.config().width; }
+  [[nodiscard]] std::size_t horizon() const noexcept { return horizon_; }
   /// The plan is over, as after a stop; the delays are kept.
   void clear() noexcept { plan_.clear(); }
 
  private:
   static constexpr std::size_t kKept = 32;
   ActionQueue plan_;
-  std::size_t width_;
   std::size_t horizon_;
   std::array<std::size_t, kKept> consumed_{};
   std::size_t arrivals_ = 0;

@@ -110,10 +110,10 @@ class ServoChain {
   };
   [[nodiscard]] Trouble energise(std::int64_t& stamp, Found& found) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
-  [[nodiscard]] Trouble check_quick() noexcept;
+  [[nodiscard]] Trouble check_quick() noexcept { return judge_all(false); }
   /// Whether these are the motors of this configuration, by model and calibration, whatever state they are
   /// in.
-  [[nodiscard]] Trouble recognise() noexcept;
+  [[nodiscard]] Trouble recognise() noexcept { return judge_all(true); }
   /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock
   /// closed. Bit j: joint j is still energised (or does not say).
   [[nodiscard]] std::uint64_t release() noexcept;
@@ -170,6 +170,7 @@ class ServoChain {
   bool write_value(std::uint8_t id, const Register& reg, int value) noexcept;
   bool read_facts(std::size_t joint, MotorFacts& facts) noexcept;
   [[nodiscard]] Trouble judge(std::size_t joint, const MotorFacts& facts) const noexcept;
+  [[nodiscard]] Trouble judge_all(bool identity) noexcept;
   void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first,
             std::vector<Trouble>& notes) const;
   [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp, Found& found) noexcept;
