@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.faults.rig import ACCELERATION, JERK, SECOND, SPEED, STEP, Goals, Outcome, Rig
 from rl import _core
+from rl.control.guardians import PREFIX, send_estop
 
 ACTIVE, HOLD = 2, 3  # of the records
 BRAKING_NS = round((SPEED / ACCELERATION + 2 * ACCELERATION / JERK) * SECOND)  # t_stop without t_hold: v/A + 2 A/J
@@ -60,7 +61,10 @@ class Source:
     def signal(self, number: int) -> None:
         os.kill(self.process, number)
 
-    def end(self) -> None:
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.signal(signal.SIGKILL)
         self.signal(signal.SIGCONT)
         os.waitpid(self.process, 0)
@@ -111,8 +115,7 @@ def source(kind: str, times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
     with guarded(seed, rate) as rig:
         rest = rig.loop.snapshot().values
         for _ in range(times):
-            one = Source(rig, rest)
-            try:
+            with Source(rig, rest) as one:
                 activate(rig)
                 time.sleep(float(random.uniform(0.05, 0.05 + math.pi / 4)))  # of the motion's phase
                 goals, begin = Goals(rig.arm), rig.loop.snapshot().cycle
@@ -127,8 +130,6 @@ def source(kind: str, times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
                     time.sleep(0.2)
                     assert rig.loop.snapshot().state == "HOLD"
                 goals.collect()
-            finally:
-                one.end()
             records = rig.records(begin)
             first = records["deadline"][records["state"] == HOLD][0]
             kept = goals.times > beat - SECOND // 2
@@ -158,8 +159,7 @@ def guardian(kind: str, times: int, seed: int = 0) -> Outcome:
     safe, back, left_on, later = [], 0, 0, 0
     for turn in range(times):
         with guarded(seed + turn) as rig:
-            one = Source(rig, rig.loop.snapshot().values)
-            try:
+            with Source(rig, rig.loop.snapshot().values):
                 activate(rig)
                 time.sleep(float(random.uniform(0.05, 0.4)))
                 goals = Goals(rig.arm)
@@ -169,8 +169,6 @@ def guardian(kind: str, times: int, seed: int = 0) -> Outcome:
                 gone = stood_still(process)
                 wait_for(lambda: rig.loop.wait(0.0), "the second hand did not end")
                 goals.collect()
-            finally:
-                one.end()
             first = int(np.flatnonzero(goals.times > gone + 1_000_000)[0])  # what it had sent is on the wire by then
             safe.append((int(goals.times[first]) - hurt) / 1e6)
             before, last, next_one = goals.rows[first - 2 : first + 1].astype(int)
@@ -193,20 +191,16 @@ def second_hand(times: int, seed: int = 0) -> Outcome:
     """Figures: told (times that its death was among the faults), armed_again (must be none after a release)."""
     told, again = 0, 0
     for turn in range(times):
-        with guarded(seed + turn) as rig:
-            one = Source(rig, rig.loop.snapshot().values)
-            try:
-                activate(rig)
-                os.kill(rig.loop.report()["second_hand"], signal.SIGKILL)
-                wait_for(lambda: any("second hand" in f for f in rig.loop.snapshot().faults), "nobody said it")
-                told += 1
-                rig.loop.estop()
-                wait_for(lambda: rig.loop.snapshot().state == "ESTOP", "no ESTOP")
-                rig.loop.reset()
-                wait_for(lambda: rig.loop.snapshot().state == "DISARMED", "no reset")
-                again += armed(rig)
-            finally:
-                one.end()
+        with guarded(seed + turn) as rig, Source(rig, rig.loop.snapshot().values):
+            activate(rig)
+            os.kill(rig.loop.report()["second_hand"], signal.SIGKILL)
+            wait_for(lambda: any("second hand" in f for f in rig.loop.snapshot().faults), "nobody said it")
+            told += 1
+            rig.loop.estop()
+            wait_for(lambda: rig.loop.snapshot().state == "ESTOP", "no ESTOP")
+            rig.loop.reset()
+            wait_for(lambda: rig.loop.snapshot().state == "DISARMED", "no reset")
+            again += armed(rig)
     return Outcome(told, times, {"told": told, "armed_again": again})
 
 
@@ -237,21 +231,18 @@ def start(times: int, seed: int = 0) -> Outcome:
 def estop(times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
     """An emergency stop at a random phase, by the API and by the socket in turn. Figures: stop_ms (p50, max) from the
     call to the next goal on the wire, late (more than 40 ms), unlatched (set points that moved it afterwards)."""
-    from rl.cli.estop import PREFIX, send
-
     random = np.random.default_rng(seed)
     took, unlatched = [], 0
     with guarded(seed, rate) as rig:
         rest = rig.loop.snapshot().values
         for turn in range(times):
-            one = Source(rig, rest)
-            try:
+            with Source(rig, rest):
                 activate(rig)
                 time.sleep(float(random.uniform(0.02, 0.2)))
                 goals = Goals(rig.arm)
                 called = _core.monotonic_ns()
                 if turn % 2:
-                    send(f"{PREFIX}{rig.loop.report()['second_hand']}")
+                    send_estop(f"{PREFIX}{rig.loop.report()['second_hand']}")
                 else:
                     rig.loop.estop()
                 wait_for(lambda: rig.loop.snapshot().state == "ESTOP", "no ESTOP")
@@ -263,8 +254,6 @@ def estop(times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
                 unlatched += int(rig.loop.snapshot().state != "ESTOP")
                 rig.loop.reset()
                 wait_for(lambda: rig.loop.snapshot().state == "DISARMED", "no reset")
-            finally:
-                one.end()
     values = np.array(took)
     figures = {
         "stop_ms_p50": float(np.median(values)), "stop_ms_max": float(values.max()),

@@ -81,9 +81,9 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   } else if (config.house != "thread") {
     throw py::value_error("there is no house '" + config.house + "'; it is guardian or thread");
   }
+  out.black_boxes = std::string_view(config.black_boxes);
   rl::PlannerConfig& planner = out.planner;
   planner.axes = rl::BoundedList<rl::PlannerAxis, rl::kMostAxes>(std::span(limits.axes));
-  out.black_boxes = std::string_view(config.black_boxes);
   planner.source = source_kind(config.source);
   if (!rl::find_merge(config.merge, planner.queue.merge))
     throw py::value_error("there is no merge '" + config.merge + "'");

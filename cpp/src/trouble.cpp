@@ -32,10 +32,6 @@ std::string version(int firmware) {
 Error calibration_error(const Trouble& t, const Place& place) {
   const std::string port(place.port);
   switch (t.kind) {
-    case TroubleKind::outside:
-      return {ErrorCode::calibration, "outside its range: " + who(place) + " on " + port + " stands at " +
-                                          std::to_string(t.a) +
-                                          "; move it inside by hand, or calibrate again"};
     case TroubleKind::mode:
       return {ErrorCode::calibration, "wrong mode: " + who(place) + " on " + port + " is in mode " +
                                           std::to_string(t.a) + ", not 0 (position); configure it"};
@@ -53,6 +49,9 @@ Error calibration_error(const Trouble& t, const Place& place) {
 Error state_error(const Trouble& t, const Place& place) {
   const std::string port(place.port);
   switch (t.kind) {
+    case TroubleKind::outside:
+      return {ErrorCode::io, "outside its range: " + who(place) + " on " + port + " stands at " +
+                                 std::to_string(t.a) + "; move it inside by hand, or calibrate again"};
     case TroubleKind::status_bits:
       return {ErrorCode::io, "motor reports " + bits_of(t.a) + ": " + who(place) + " on " + port +
                                  "; relieve it and switch it off and on"};

@@ -136,7 +136,12 @@ class Arm:
         bus.open()
         if self.config.write_calibration and not self.simulated:
             self.notes.append(f"{option}: {bus.configure()} registers written")
-        self.notes += [f"{option}: {warning}" for warning in bus.check()]
+        try:
+            self.notes += [f"{option}: {warning}" for warning in bus.check()]
+        except _core.CoreError as error:
+            if error.code != "calibration":
+                raise
+            raise InputError(f"{error}: --{option}.write_calibration true writes it") from None
         bus.configure()
 
     def _emulate(self, core: Any) -> Any:

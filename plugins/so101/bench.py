@@ -114,10 +114,17 @@ class Bench:
         if not held:
             return
         self.screen.ask("hold", f"The arm stands by its own force ({', '.join(held)}): hold it, it will go limp.")
-        still = self.bus.relax(list(self.ids.values()))
+        self.relax()
+
+    def relax(self) -> None:
+        """Torque off, from the wrist down; what is held falls last. Errors: RlError naming the motors that still hold
+        or do not answer."""
+        order = [*reversed(JOINTS[:-1]), JOINTS[-1]]
+        still = self.bus.relax([self.ids[name] for name in order])
         if still:
-            names = ", ".join(name for name, motor in self.ids.items() if motor in still)
-            raise RlError(f"still energised: {names}", where=self.bus.port, todo="switch the arm's supply off")
+            names = ", ".join(f"{name} (id {motor})" for name, motor in self.ids.items() if motor in still)
+            todo = "switch the arm's supply off while somebody holds it"
+            raise RlError(f"still energised, or silent: {names}", where=self.bus.port, todo=todo)
 
     def close_locks(self) -> None:
         """EEPROM that somebody left open is closed."""

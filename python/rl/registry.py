@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import pluggy
 
 from rl.api import API_VERSION, hookspecs, specs
-from rl.api.errors import InputError, MissingPart, RlError
+from rl.api.errors import InputError, MissingPart, RlError, cause_of
 from rl.config.nearest import nearest
 from rl.entry_points import entry_points
 
@@ -101,8 +101,7 @@ class Registry:
         except RlError:
             raise
         except Exception as error:
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
-            what = f"{kind} '{name}' of {self.source(kind, name)} cannot be loaded from {target}: {cause}"
+            what = f"{kind} '{name}' of {self.source(kind, name)} cannot be loaded from {target}: {cause_of(error)}"
             raise InputError(what, todo=f"`rl plugins check {name}` says more") from error
 
     def canonical(self, kind: str, name: str) -> str:
@@ -155,7 +154,7 @@ def discover(environ: Mapping[str, str] = os.environ) -> Registry:
             manager.register(module, name=str(source))
             provided = list(specs_of(manager, module))
         except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
-            registry.broken[source] = " ".join(f"{type(error).__name__}: {error}".split())
+            registry.broken[source] = cause_of(error)
             continue
         registry.loaded[source] = (time.perf_counter() - begin) * 1e3
         for kind, spec in provided:

@@ -21,7 +21,7 @@ from rl.control.direct import DirectLoop
 from rl.control.fit import Wanted
 from rl.control.loops import JointLoop, Member
 from rl.control.recorder import Cycles
-from rl.control.session import Session
+from rl.control.session import HOW_TO_RELEASE, Session
 from rl.control.settings import Settings
 from rl.control.sources import LeaderSource, PolicySource, Threads, check_actions
 from rl.plugins.so101.config import LeaderConfig, So101Config
@@ -108,7 +108,7 @@ def test_a_hold_that_was_asked_for_is_a_clean_end_and_says_how_to_release_in_one
         outcome = running.run()
     assert outcome.exit_code == 0
     assert [text for text in said if "release" in text or "--stop off" in text or "energised" in text] == [
-        "held, as asked; the torque is still on: hold the arm, then run rl release with the same --robot options"
+        f"held, as asked; {HOW_TO_RELEASE}"
     ]
 
 

@@ -6,15 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rl import _core
 from rl.api import InputError, RlError
-from rl.cli import blackbox, estop
-from rl.control import black_box
+from rl.cli import blackbox
+from rl.control import black_box, guardians
 
 PATIENCE_S = 30.0
 
@@ -142,9 +141,9 @@ def test_a_datagram_stops_the_arm_and_leaves_a_black_box(arm, tmp_path, monkeypa
         def poll(self, session):
             if session.loop.snapshot().state == "ACTIVE" and not stopped:
                 second = session.loop.members[0].loop.report()["second_hand"]
-                name = f"{estop.PREFIX}{second}"
-                assert name in estop.listeners(Path("/proc/net/unix").read_text())
-                stopped.append(estop.send(name))
+                name = f"{guardians.PREFIX}{second}"
+                assert name in guardians.listeners(guardians.table())
+                stopped.append(guardians.send_estop(name))
 
         def end(self, session):
             assert stopped
@@ -209,8 +208,8 @@ def test_without_a_black_box_it_is_said_where_they_lie(tmp_path, monkeypatch):
 
 def test_the_table_of_sockets_gives_the_guardians_alone():
     table = "Num RefCount\n0: 02 @rl-estop-12\n0: 02 /run/x\n0: 02 @rl-estop-evil\n0: 02 @rl-estop-7\n"
-    assert estop.listeners(table) == ["@rl-estop-12", "@rl-estop-7"]
-    assert not estop.send("@rl-estop-0")
+    assert guardians.listeners(table) == ["@rl-estop-12", "@rl-estop-7"]
+    assert not guardians.send_estop("@rl-estop-0")
 
 
 def test_load_and_temperature_reach_the_table_of_a_session():

@@ -18,6 +18,11 @@ def _rebuild(cls: type[RlError], what: str, where: str, todo: str) -> RlError:
     return cls(what, where=where, todo=todo)
 
 
+def cause_of(error: BaseException) -> str:
+    """Any exception as one line: its type and its text."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class InputError(RlError):
     """The request or its data cannot be used (exit code 2)."""
 

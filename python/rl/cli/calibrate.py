@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from rl.api.errors import InputError
 from rl.api.protocols import Calibrates, Screen, Version
-from rl.cli.devices import DeviceChoice, devices
+from rl.cli.devices import DeviceChoice, work_on
 from rl.cli.spellings import MOVING
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
@@ -44,11 +43,7 @@ def run(resolved: Resolved) -> int:
 
     config: CalibrateConfig = resolved.config
     screen = TerminalScreen()
-    for part, device in devices(config, Calibrates, "cannot be calibrated"):
-        if part:
-            print(f"{part}:")
-        with closing(device):
-            _work(device, config, screen)
+    work_on(config, Calibrates, "cannot be calibrated", lambda device: _work(device, config, screen))
     return 0
 
 

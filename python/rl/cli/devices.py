@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +17,15 @@ class DeviceChoice:
 
     robot: Annotated[Selected | None, Choice("robot"), doc("the robot: --robot so101")] = None
     teleop: Annotated[Selected | None, Choice("teleoperator"), doc("or the leader: --teleop so101-leader")] = None
+
+
+def work_on(choice: DeviceChoice, kind: type[Any], refusal: str, work: Callable[[Any], None]) -> None:
+    """Does it for the device, or for each of its parts, with a line that names the part."""
+    for part, device in devices(choice, kind, refusal):
+        if part:
+            print(f"{part}:")
+        with closing(device):
+            work(device)
 
 
 def devices(choice: DeviceChoice, kind: type[Any], refusal: str) -> Iterator[tuple[str, Any]]:

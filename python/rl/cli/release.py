@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 
 from rl.api.protocols import Releases
-from rl.cli.devices import DeviceChoice, devices
+from rl.cli.devices import DeviceChoice, work_on
 from rl.cli.spellings import MOVING
 from rl.config.command_line import CommandSpec, Resolved
 
@@ -28,11 +27,6 @@ def run(resolved: Resolved) -> int:
     """0 when no motor of it has torque any more. Errors: RlError naming those that still have."""
     from rl.cli.screen import TerminalScreen
 
-    config: ReleaseConfig = resolved.config
     screen = TerminalScreen()
-    for part, device in devices(config, Releases, "cannot be released"):
-        if part:
-            print(f"{part}:")
-        with closing(device):
-            device.release(screen)
+    work_on(resolved.config, Releases, "cannot be released", lambda device: device.release(screen))
     return 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 
 from rl.api.protocols import SetsUpMotors
-from rl.cli.devices import DeviceChoice, devices
+from rl.cli.devices import DeviceChoice, work_on
 from rl.cli.spellings import MOVING
 from rl.config.command_line import CommandSpec, Resolved
 
@@ -28,11 +27,6 @@ def run(resolved: Resolved) -> int:
     """0 when every motor has its id and all answer together."""
     from rl.cli.screen import TerminalScreen
 
-    config: SetupMotorsConfig = resolved.config
     screen = TerminalScreen()
-    for part, device in devices(config, SetsUpMotors, "has no motors to set up"):
-        if part:
-            print(f"{part}:")
-        with closing(device):
-            device.set_up(screen)
+    work_on(resolved.config, SetsUpMotors, "has no motors to set up", lambda device: device.set_up(screen))
     return 0

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.api.errors import RlError
+from rl.api.errors import RlError, cause_of
 from rl.api.protocols import Axis, Rests, Robot, Snapshot
 from rl.control.limits import Limiter
 from rl.control.settings import STALE_S, STATES, Settings
@@ -257,7 +257,7 @@ class DirectLoop:
         except (RlError, OSError, ValueError) as error:
             self._fail(str(error))
         except Exception as error:  # noqa: BLE001  a vendor's library may raise anything; the arm must still end safely
-            self._fail(f"{type(error).__name__}: {error}")
+            self._fail(cause_of(error))
         finally:
             try:
                 self._release()
@@ -411,4 +411,4 @@ class DirectLoop:
         try:
             self.robot.stop("hold" if self._state in LATCHED else self._stop_policy)
         except Exception as error:  # noqa: BLE001  a vendor's library may raise anything
-            self._fail(f"stop failed: {type(error).__name__}: {error}")
+            self._fail(f"stop failed: {cause_of(error)}")

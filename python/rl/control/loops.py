@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from rl.api.errors import InputError, MissingPart, RlError
 from rl.api.protocols import Axis, Rests, Snapshot
+from rl.control import guardians
 from rl.control.composite import Composite
 from rl.control.direct import DirectLoop
 from rl.control.limits import core_limits
@@ -26,7 +26,6 @@ EXITS: dict[str, type[RlError]] = {
     "busy": MissingPart,
     "motor-missing": MissingPart,
 }
-GUARDIANS = "@rl-estop-"  # the sockets that guardians listen on, as the system lists them
 EXITS |= {"wrong-model": InputError, "calibration": InputError, "usage": InputError}
 
 
@@ -39,7 +38,7 @@ def translated() -> Any:
         yield
     except _core.CoreError as error:
         code, text = getattr(error, "code", ""), str(error)
-        if code == "busy" and GUARDIANS in Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace"):
+        if code == "busy" and guardians.listeners(guardians.table()):
             text += "; or wait: a guardian of rl still lays an arm down (`rl estop --dry-run` lists it)"
         raise EXITS.get(code, RlError)(text) from None
 

@@ -16,17 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from rl.api.errors import InputError, RlError
+from rl.api.errors import InputError, RlError, cause_of
 from rl.api.protocols import Axis, Calibrated
 from rl.control.cameras import Cameras
 from rl.control.limits import loosened
 from rl.control.loops import JointLoop, rests, shares, translated
 from rl.control.settings import Settings
 
-NO_REST = (
-    "warning: no rest pose is known, so this will end holding the arm under torque; "
-    "rl calibrate records one, or give --robot.rest_pose"
-)
+NO_REST = "warning: no rest pose is known, so this will end holding the arm under torque; rl calibrate records one"
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 HOLD_S = 10.0  # longest HOLD that may be left again
@@ -35,7 +32,9 @@ LAST_S = 12.0  # longest wait for a latched loop that was asked once more: 8 s o
 RESUME_S = 0.5  # between two requests to go on
 END_S = 30.0  # longest wait for the stop policy: 8 s of rest move, 10 s of HOLD before it, release
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-HOW_TO_RELEASE = "the torque is still on: hold the arm, then run rl release with the same --robot options"
+HOW_TO_RELEASE = (
+    "the torque is still on: hold the arm, then run rl release with the same --robot options, or switch its power off"
+)
 
 
 class Sink(Protocol):
@@ -92,7 +91,6 @@ class Session:
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
         self._told: list[str] = []
-        self.loosened: tuple[str, ...] = ()  # limits that are looser than usual, a line each
 
     def __enter__(self) -> Session:
         return self
@@ -187,14 +185,14 @@ class Session:
 
     def _check_limits(self, axes: Sequence[Axis]) -> None:
         """Limits may be tightened by anybody; looser ones want to be asked for."""
-        self.loosened = tuple(loosened(axes))
-        if self.loosened and not self.settings.unsafe:
+        looser = loosened(axes)
+        if looser and not self.settings.unsafe:
             raise InputError(
-                f"faster than the usual limits: {', '.join(self.loosened)}",
+                f"faster than the usual limits: {', '.join(looser)}",
                 where="limits",
                 todo="lower the robot's max_speed, or allow it with --limits.unsafe true",
             )
-        self.tell(*(f"warning: limits loosened: {line}" for line in self.loosened))
+        self.tell(*(f"warning: limits loosened: {line}" for line in looser))
 
     def request_stop(self) -> None:
         """The stop policy, from any thread; a second call within 2 s releases at once."""
@@ -328,7 +326,9 @@ class Session:
         elif held:
             self.tell(f"held, as asked; {HOW_TO_RELEASE}")
         first = (look.first_goal - process_started_ns()) / 1e9 if look.first_goal else None
-        return Outcome(130 if self._interrupts else code, reports, first, bool(self._interrupts), self.loosened)
+        return Outcome(
+            130 if self._interrupts else code, reports, first, bool(self._interrupts), tuple(loosened(self.loop.axes))
+        )
 
     def close(self) -> None:
         """Everything is closed; may be called twice."""
@@ -382,7 +382,7 @@ def named(source: object) -> Iterator[None]:
         path = f"{error.filename}: " if error.filename else ""
         raise RlError(f"{path}{error.strerror or error}", where=where) from error
     except Exception as error:
-        raise RlError(f"{type(error).__name__}: {error}", where=where) from error
+        raise RlError(cause_of(error), where=where) from error
 
 
 def attempt(steps: Iterable[tuple[object, Callable[[], object]]]) -> list[RlError]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.api import RlError
+from rl.api.errors import RlError, cause_of
 
 _ALIGN = 64
 _LARGEST = 4 << 30  # bytes of shared memory for one worker; what does not fit travels through the pipe
@@ -157,8 +157,7 @@ def serve(pipe_number: int, descriptor: int, size: int, slots: int) -> None:
         except RlError as error:
             answer = (step, error, {}, {})
         except Exception as error:  # noqa: BLE001  whatever it is belongs to the parent
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            answer = (step, RlError(what, where="data worker"), {}, {})
+            answer = (step, RlError(cause_of(error), where="data worker"), {}, {})
         try:
             pipe.send(answer)
         except OSError:

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
 from rl import registry as plugins
-from rl.api.errors import MissingPart, RlError
+from rl.api.errors import MissingPart, RlError, cause_of
 from rl.config import build
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ def told(error: BaseException) -> str:
         if f"{os.sep}rl{os.sep}testing{os.sep}" not in name:
             place = f" ({os.path.basename(name)}, line {trace.tb_lineno})"  # noqa: PTH119  a name, not a file
         trace = trace.tb_next
-    return " ".join(f"raised {type(error).__name__}: {error}".split())[:400] + place
+    return f"raised {cause_of(error)}"[:400] + place
 
 
 def require(holds: bool, what: str, todo: str = "") -> None:

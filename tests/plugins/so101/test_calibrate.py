@@ -402,6 +402,14 @@ def test_a_check_names_what_differs_and_writes_nothing(arm, person, robot):
     assert (arm.statistics()["writes"], arm.statistics()["sync_writes"]) == before
 
 
+def test_an_arm_that_holds_another_calibration_is_refused_with_the_option_that_writes_it(arm, person, robot):
+    robot.calibrate(person)
+    arm.set_register(3, 31, bytes([17, 0]))
+    with pytest.raises(InputError, match=r"holds Homing_Offset 17, .*--robot.write_calibration true writes it$"):
+        robot.connect()
+    robot.close()
+
+
 def test_a_file_in_an_older_folder_is_read_and_the_new_one_lies_where_lerobot_looks(arm, person, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_LEROBOT_CALIBRATION", str(tmp_path))
     known = {n: calibration.Joint(i + 1, 0, -10 * i, 700, 3300) for i, n in enumerate(JOINTS)}
