@@ -18,7 +18,7 @@ constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
 // longer.
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr std::int64_t kOwedTime = 5 * kSecond;
-constexpr std::int64_t kQuietTime = 60 * kMillisecond;      // after late replies: they were the last
+constexpr std::int64_t kQuietTime = 120 * kMillisecond;     // after late replies: they were the last
 constexpr std::int64_t kBetweenCalls = 600 * kMillisecond;  // longer than any wait between two set-up calls
 constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above

@@ -1,0 +1,98 @@
+/// The reading cycle on a line in virtual time: nothing that a line does to replies puts one motor's value,
+/// or an old one, in the place of another.
+#include "check.hpp"
+#include "line_soak.hpp"
+
+namespace {
+
+constexpr std::int64_t kAlways = INT64_MAX;
+constexpr std::int64_t kPeriod = 20 * rl::kMillisecond;
+constexpr std::int64_t kBudget = kPeriod * 6 / 10;
+
+/// Six SCS servos: words big-endian, no sync-read, six registers of state from 56 on.
+std::vector<rl::emulator::Answer> scs(const rl::emulator::Request& request, std::int64_t free) {
+  if (request.instruction != rl::emulator::Instruction::read || request.id > 6) return {};
+  const int position = 100 * request.id + 7;
+  rl::emulator::Bytes data(request.parameters.at(1), 0);
+  data.at(0) = static_cast<std::uint8_t>(position >> 8);
+  data.at(1) = static_cast<std::uint8_t>(position & 0xFF);
+  const std::int64_t start = std::max(request.arrived, free) + 20'000;
+  return {{request.id, rl::emulator::status_packet(request.id, 0, data), start}};
+}
+
+}  // namespace
+
+TEST_CASE("no late, damaged, doubled or noisy reply is taken for another one") {
+  sim::WavingLine arm(7);
+  sim::strike(arm, 0.1);
+  const sim::Soak found = sim::soak(arm, 200, 20'000, kAlways);
+  CHECK(found.struck >= 20'000);
+  CHECK(found.fresh > 20'000);
+  CHECK(found.telling > found.fresh / 2);
+  CHECK(found.wrong == 0);
+}
+
+TEST_CASE("the check of the soak sees a value of another cycle") {
+  sim::WavingLine arm(7);
+  arm.line.cycle(rl::kSecond, kBudget);
+  const int old = arm.line.chain().joints()[0].raw;
+  CHECK(arm.line.gave(0, old));
+  arm.line.cycle(rl::kSecond + 500 * rl::kMillisecond, kBudget);
+  CHECK(!arm.line.gave(0, old));
+}
+
+TEST_CASE("a line that loses one reply in a hundred never lets a joint grow stale") {
+  sim::WavingLine arm(3);
+  arm.line.faults.set("drop", {{"rate", 0.01}});
+  const sim::Soak found = sim::soak(arm, 50, kAlways, 20'000);
+  CHECK(found.struck > 900);
+  CHECK(found.wrong == 0);
+  CHECK(found.oldest_ns < 100 * rl::kMillisecond);
+}
+
+TEST_CASE("a lost reply costs its own motor one more question in the same cycle") {
+  sim::WavingLine arm(1);
+  for (int k = 0; k < 100; ++k) {
+    const std::int64_t now = rl::kSecond + k * kPeriod;
+    if (k % 10 == 5) arm.line.faults.set("drop", {{"rate", 1.0}, {"count", 1.0}});
+    arm.line.cycle(now, kBudget);
+    for (const rl::JointState& joint : arm.line.chain().joints()) CHECK(joint.fresh);
+  }
+  CHECK(arm.line.statistics().dropped == 10);
+}
+
+TEST_CASE("a silent motor costs the others nothing") {
+  for (double id = 1; id <= 6; ++id) {
+    sim::WavingLine arm(1);
+    const auto silent = static_cast<std::size_t>(id) - 1;
+    arm.line.faults.set("drop", {{"rate", 1.0}, {"id", id}});
+    for (int k = 0; k < 200; ++k) {
+      arm.line.cycle(rl::kSecond + k * kPeriod, kBudget);
+      for (std::size_t j = 0; j < rl::emulator::kJoints; ++j)
+        CHECK(arm.line.chain().joints()[j].fresh == (j != silent));
+    }
+  }
+}
+
+TEST_CASE("SCS motors are read one by one, their words big-endian") {
+  rl::ChainConfig config = sim::six_joints(rl::emulator::Kind::leader);
+  config.model = "scs0009";
+  for (rl::JointCalibration& joint : config.joints) {
+    joint.homing_offset = 0;
+    joint.range_min = 10;
+    joint.range_max = 1000;
+  }
+  sim::VirtualLine line(config, scs, 1, [](const auto& p) { return (p.at(5) << 8) | p.at(6); });
+  for (int k = 0; k < 50; ++k) {
+    line.cycle(rl::kSecond + k * kPeriod, kBudget);
+    for (std::size_t j = 0; j < 6; ++j) {
+      CHECK(line.chain().joints()[j].fresh);
+      CHECK(line.chain().joints()[j].raw == static_cast<int>(100 * (j + 1) + 7));
+    }
+  }
+  line.faults.set("drop", {{"rate", 1.0}, {"id", 3.0}});
+  for (int k = 50; k < 100; ++k) {
+    line.cycle(rl::kSecond + k * kPeriod, kBudget);
+    for (std::size_t j = 0; j < 6; ++j) CHECK(line.chain().joints()[j].fresh == (j != 2));
+  }
+}
