@@ -12,19 +12,16 @@ namespace {
 // A flash write delays its reply by milliseconds, a busy host by more. Set-up is in no hurry: each try waits
 // four times as long as the one before.
 constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;
-constexpr std::int64_t kReleaseTimeout = 5 * kMillisecond;
-// A length stays barred for this long after its request was given up, if the motor has answered since; a
-// motor (or a whole line) that is silent may still send everything it owes, so then it stays barred for
-// longer.
+// A length stays barred for this long after its request was given up, if any motor of the line has answered
+// since: the adapter keeps the order, and a servo answers at once or never. A whole line that is silent may
+// still send everything it owes, so then it stays barred for longer.
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr std::int64_t kOwedTime = 5 * kSecond;
 constexpr std::int64_t kQuietTime = 120 * kMillisecond;     // after late replies: they were the last
 constexpr std::int64_t kBetweenCalls = 600 * kMillisecond;  // longer than any wait between two set-up calls
 constexpr int kTries = 3;
-constexpr int kHot = 60;          // deg C: not armed above
-constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is switched on
+constexpr int kHot = 60;  // deg C: not armed above
 constexpr unsigned kMultiTurn = 1U << 4U;
-constexpr int kClampSlack = 4;  // steps: rounding and the sensor's noise at the end of a range
 
 std::int64_t setup_timeout(int turn) noexcept { return kSetupTimeout << (2 * turn); }
 
@@ -86,6 +83,7 @@ void ServoChain::take_over(ServoChain& fresh) noexcept {
   std::swap(port_, fresh.port_);
   std::swap(latency_note_, fresh.latency_note_);
   bars_ = fresh.bars_;
+  heard_ = fresh.heard_;
   echo_ = fresh.echo_;
   allowance_ = fresh.allowance_;
   lost_ = active_ = false;
@@ -103,14 +101,13 @@ std::size_t ServoChain::joint_of(std::uint8_t id) const noexcept {
 
 void ServoChain::bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept {
   const std::size_t joint = joint_of(id);
-  if (joint < size() && length <= kMostReplyBytes) bars_[joint].set[length] = now;
+  if (joint < size() && length <= kMostReplyBytes) bars_[joint][length] = now;
 }
 
 bool ServoChain::barred(std::size_t joint, std::size_t length, std::int64_t now) const noexcept {
-  const Bars& bars = bars_[joint];
-  const std::int64_t set = bars.set[length];
+  const std::int64_t set = bars_[joint][length];
   if (set == 0) return false;
-  return now - set < (bars.answered > set ? kBarTime : kOwedTime);
+  return now - set < (heard_ > set ? kBarTime : kOwedTime);
 }
 
 /// What comes while no length is free: who talks again pays its debts now, so that the bars end soon after.
@@ -126,11 +123,18 @@ void ServoChain::overhear(std::int64_t now) noexcept {
       const std::size_t joint = parsed.kind == ParseKind::packet ? joint_of(parsed.packet.id) : size();
       at += joint < size() ? parsed.consumed : 1;
       if (joint >= size()) continue;
-      Bars& bars = bars_[joint];
-      for (std::int64_t& set : bars.set) set = set == 0 ? 0 : now - (kBarTime - kQuietTime);
-      bars.answered = now + 1;
+      for (std::int64_t& set : bars_[joint]) set = std::min(set, now - (kBarTime - kQuietTime));
+      heard_ = now + 1;
     }
   }
+}
+
+/// Asks one motor whether it is there, without waiting: its answer has no data, so nothing can be taken for
+/// it, and it is overheard in the next cycle. Behind an echo it could not be told from its question.
+void ServoChain::hail() noexcept {
+  if (echo_ || lost_ || !port_.is_open()) return;
+  const std::uint8_t id = ids_[hailed_++ % size()];
+  if (port_.write(encode_plain(Instruction::ping, id).bytes()) == IoStatus::lost) lost_ = true;
 }
 
 /// The smallest of n ... n+7 whose late replies cannot still be under way from any of `ids`; 0 when there is
@@ -190,7 +194,7 @@ bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std
     const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
     if (exchange(request, ids, length, setup_timeout(turn))) {
       std::copy_n(reader_.replies()[0].data.begin(), out.size(), out.begin());
-      if (const std::size_t joint = joint_of(id); joint < size()) bars_[joint].answered = now_ns();
+      heard_ = now_ns();
       return true;
     }
     bar(id, length, now_ns());
@@ -245,7 +249,7 @@ void ServoChain::probe() noexcept {
     }
     echo_ = echo_ || reader_.echo_seen();
     if (reader_.complete()) {
-      bars_[joint_of(id)].answered = now_ns();
+      heard_ = now_ns();
       spent[measured++] = std::max<std::int64_t>(0, now_ns() - began - wire_time(15));
     } else {
       bar(id, 1, now_ns());
@@ -327,10 +331,7 @@ Trouble ServoChain::judge(std::size_t joint, const MotorFacts& facts) const noex
   if (facts.mode != 0) return {TroubleKind::mode, j, facts.mode, 0, {}};
   if ((static_cast<unsigned>(facts.phase) & kMultiTurn) != 0) return {TroubleKind::multi_turn, j, 0, 0, {}};
   if (!config_.energise) return {};  // a leader is moved by hand: it may stand anywhere
-  // Degrees go on outside the range and the arm comes back slowly; the other units are clamped there, and
-  // the first goal would be a jump to the end of the range.
-  const int slack =
-      want.mode == UnitMode::degrees ? (want.range_max - want.range_min) * 3 / 100 : kClampSlack;
+  const int slack = (want.range_max - want.range_min) * 3 / 100;  // it comes back inside by itself, slowly
   if (facts.position < want.range_min - slack || facts.position > want.range_max + slack) {
     return {TroubleKind::outside, j, facts.position, 0, {}};
   }
@@ -505,89 +506,6 @@ bool ServoChain::read_now(std::int64_t timeout) noexcept {
   }
   return std::all_of(states_.begin(), states_.begin() + static_cast<std::ptrdiff_t>(size()),
                      [](const JointState& s) { return s.fresh; });
-}
-
-Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, Found& found) noexcept {
-  const std::uint8_t id = ids_[joint];
-  const int j = static_cast<int>(joint);
-  const Register* const torque = model_->find("Torque_Enable");
-  const Register* const goal = model_->find("Goal_Position");
-  const Register* const limit = model_->find("Torque_Limit");
-  const Register* const position = model_->find("Present_Position");
-  int energised = 0;
-  int measured = 0;
-  if (!read_value(id, *torque, energised)) return {TroubleKind::silent, j, 0, 0, {}};
-  (energised != 0 ? found.on : found.off) = true;
-  found_limits_[joint] = -1;
-  // Found on: taken over with the torque limit that it has, or it would sag.
-  if (energised != 0 && limit != nullptr && !read_value(id, *limit, found_limits_[joint])) {
-    return {TroubleKind::silent, j, 0, 0, {}};
-  }
-  if (energised == 0 && limit != nullptr &&
-      !write_value(id, *limit, torque_limits_[joint] * kTorqueStart / 100)) {
-    return {TroubleKind::not_written, j, 0, torque_limits_[joint] * kTorqueStart / 100, limit->name};
-  }
-  if (!read_value(id, *position, measured)) return {TroubleKind::silent, j, 0, 0, {}};
-  if (stamp == 0) stamp = now_ns();
-  if (!write_value(id, *goal, measured)) return {TroubleKind::goal_refused, j, 0, measured, goal->name};
-  if (energised != 1 && !write_value(id, *torque, 1)) return {TroubleKind::not_energised, j, 0, 1, {}};
-  JointState& state = states_[joint];
-  state.raw = measured;
-  state.value = config_.joints[joint].to_unit(measured);
-  state.captured = now_ns();
-  return {};
-}
-
-Trouble ServoChain::energise(std::int64_t& stamp, Found& found) noexcept {
-  if (!config_.energise) return {};
-  for (std::size_t i = 0; i < size(); ++i) {
-    const Trouble trouble = energise_joint(i, stamp, found);
-    if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
-  }
-  energised_ = true;
-  returned_ = 0;
-  for (JointState& state : states_) state.rebooted = false;
-  return {};
-}
-
-std::uint64_t ServoChain::release() noexcept {
-  energised_ = false;
-  const std::array<std::uint8_t, 1> off = {0};
-  const std::array<std::uint8_t, 1> closed = {1};
-  // From the wrist inwards, the gripper last: a held object falls last.
-  const auto one = [&](std::size_t joint) {
-    for (int turn = 0; turn < kTries; ++turn) {
-      if (write_bytes(ids_[joint], at::kTorqueEnable, off, kReleaseTimeout)) return;
-    }
-  };
-  const auto gripper = [&](std::size_t i) { return config_.joints[i].mode == UnitMode::range_0_100; };
-  for (std::size_t i = size(); i-- > 0;) {
-    if (!gripper(i)) one(i);
-  }
-  for (std::size_t i = size(); i-- > 0;) {
-    if (gripper(i)) one(i);
-  }
-  const std::array<std::uint8_t, kMostIds> zeros{};
-  const Request all = encode_sync_write(at::kTorqueEnable, 1, {ids_.data(), size()}, {zeros.data(), size()});
-  if (port_.is_open() && port_.write(all.bytes()) == IoStatus::lost) lost_ = true;
-  std::uint64_t held = 0;
-  for (std::size_t i = 0; i < size(); ++i) {
-    std::array<std::uint8_t, 1> torque = {1};
-    if (!read_bytes(ids_[i], at::kTorqueEnable, torque) || torque[0] != 0) held |= 1ULL << i;
-    write_bytes(ids_[i], model_->lock, closed, kReleaseTimeout);
-  }
-  return held;
-}
-
-std::uint64_t ServoChain::relax() noexcept {
-  const Register* const torque = model_->find("Torque_Enable");
-  std::uint64_t held = 0;
-  for (std::size_t i = 0; i < size(); ++i) {
-    int energised = 0;
-    if (read_value(ids_[i], *torque, energised) && energised == 0) continue;
-    if (!write_value(ids_[i], *torque, 0)) held |= 1ULL << i;
-  }
-  return held;
 }
 
 }  // namespace rl

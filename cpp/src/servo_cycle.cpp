@@ -15,6 +15,10 @@ constexpr unsigned kLoadSign = 10;
 constexpr std::int64_t kBlockEvery = 200 * kMillisecond;
 constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
 constexpr std::uint8_t kSilentAfter = 3;  // misses in a row: asked singly from then on
+constexpr std::int64_t kSilentEvery =
+    60 * kMillisecond;  // or it would use up the lengths that can be told apart
+constexpr std::int64_t kTorqueEvery = 100 * kMillisecond;  // one motor's torque, in turn
+constexpr std::int64_t kReserve = kMillisecond / 2;        // beyond the wire's own time: does it still fit?
 
 }  // namespace
 
@@ -54,14 +58,15 @@ IoStatus ServoChain::write_torque_limits(double part, std::uint64_t derated) noe
 }
 
 void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept {
+  budget_begin_ = now;
   budget_end_ = budget_end;
-  active_ = asks_torque_ = false;
+  active_ = false;
   queue_size_ = queue_next_ = first_tries_ = 0;
   std::array<std::uint8_t, kMostIds> together{};
   std::size_t count = 0;
   std::size_t silent = 0;
   for (std::size_t i = 0; i < size(); ++i) {
-    states_[i].fresh = false;
+    states_[i].fresh = states_[i].rebooted = false;
     if (misses_[i] >= kSilentAfter) {
       ++silent;
     } else {
@@ -74,7 +79,8 @@ void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept
     const std::size_t turn = silent_turn_++ % size();
     for (std::size_t k = 0; k < size(); ++k) {
       const std::size_t i = (turn + k) % size();
-      if (misses_[i] >= kSilentAfter) queue_[queue_size_++] = ids_[i];
+      if (misses_[i] < kSilentAfter || now - silent_asked_[i] < kSilentEvery) continue;
+      queue_[queue_size_++] = ids_[i];
     }
   }
   if (model_->sync_read) {
@@ -89,9 +95,20 @@ void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept
 
 void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   active_ = false;
+  asks_ = Question::position;
   if (lost_) return;
-  const std::size_t length = free_length(ids, sync ? block_bytes(now) : kPositionBytes, now);
-  if (length == 0) return overhear(now);  // every length could be a late reply's: missed in this cycle
+  const bool block = sync ? now - block_at_ >= kBlockEvery && block_fits(now)
+                          : !model_->sync_read && ids[0] == ids_[block_turn_ % size()];
+  if (block) {
+    block_at_ = now;
+    ++block_turn_;
+  }
+  const std::size_t length = free_length(ids, block ? kBlockBytes : kPositionBytes, now);
+  if (length == 0) {  // every length could be a late reply's: missed in this cycle
+    overhear(now);
+    if (sync) hail();
+    return;
+  }
   const auto bytes = static_cast<std::uint8_t>(length);
   const Request request = sync ? encode_sync_read(at::kPresentPosition, bytes, ids)
                                : encode_read(ids[0], at::kPresentPosition, bytes);
@@ -113,29 +130,31 @@ void ServoChain::pump(std::int64_t now) noexcept {
   }
   reader_.feed({space.data(), count});
   for (const Reply& reply : reader_.replies()) {
-    if (reply.arrived) asks_torque_ ? take_torque(reply) : take_state(reply, now);
+    if (!reply.arrived || joint_of(reply.id) >= size()) continue;
+    heard_ = now;
+    if (asks_ == Question::torque) {
+      take_torque(reply);
+      continue;
+    }
+    if (asks_ == Question::position) take_position(reply, now);
+    if (reader_.length() >= kBlockBytes) take_block(reply);
   }
   if (reader_.complete()) {
-    active_ = asks_torque_ = false;
+    active_ = false;
     next(now);
   }
 }
 
-/// The longer block a few times a second, where the budget has room for it.
-std::size_t ServoChain::block_bytes(std::int64_t now) noexcept {
-  if (now - block_at_ < kBlockEvery) return kPositionBytes;
+/// Whether the budget has room for the longer block of all motors at once.
+bool ServoChain::block_fits(std::int64_t now) const noexcept {
   const std::size_t bytes = 8 + size() + size() * (kBlockBytes + 6);
-  const std::int64_t needed = wire_time(bytes) + static_cast<std::int64_t>(size()) * kMotorDelay + allowance_;
-  if (now + needed > budget_end_) return kPositionBytes;
-  block_at_ = now;
-  return kBlockBytes;
+  return now + wire_time(bytes) + static_cast<std::int64_t>(size()) * kMotorDelay + kReserve <= budget_end_;
 }
 
-void ServoChain::take_state(const Reply& reply, std::int64_t now) noexcept {
+void ServoChain::take_position(const Reply& reply, std::int64_t now) noexcept {
   const std::size_t joint = joint_of(reply.id);
-  if (joint >= size() || states_[joint].fresh) return;
-  bars_[joint].answered = now;
   JointState& state = states_[joint];
+  if (state.fresh) return;
   const std::uint16_t word = decode_word({reply.data.data(), kPositionBytes}, model_->order);
   const int raw = model_->order == WordOrder::little ? sign_magnitude_decode(word, kPositionSign) : word;
   // Two damaged packets can make one whose checksum holds by accident: such a place is no place of a joint.
@@ -145,30 +164,53 @@ void ServoChain::take_state(const Reply& reply, std::int64_t now) noexcept {
   state.captured = now;
   state.status = reply.status;
   state.fresh = true;
-  if (reader_.length() >= kBlockBytes) {
-    const std::uint16_t load = decode_word({reply.data.data() + kLoadAt, 2}, model_->order);
-    state.load = static_cast<std::uint8_t>((load & ((1U << kLoadSign) - 1)) / 10);
-    state.voltage = reply.data[kVoltageAt];
-    state.temperature = reply.data[kTemperatureAt];
-  }
-  if (misses_[joint] > 0) returned_ |= 1ULL << joint;
   misses_[joint] = 0;
+  returned_ |= doubtful_ & (1ULL << joint);
+  doubtful_ &= ~(1ULL << joint);
 }
 
-/// A motor that was silent may have started anew: then it has lost its torque, and the arm must not go on.
+void ServoChain::take_block(const Reply& reply) noexcept {
+  JointState& state = states_[joint_of(reply.id)];
+  const std::uint16_t load = decode_word({reply.data.data() + kLoadAt, 2}, model_->order);
+  state.load = static_cast<std::uint8_t>((load & ((1U << kLoadSign) - 1)) / 10);
+  state.voltage = reply.data[kVoltageAt];
+  state.temperature = reply.data[kTemperatureAt];
+}
+
+/// One more question in this cycle, when the budget has room for it. True when it was sent.
+bool ServoChain::ask_one(Question question, std::uint8_t id, std::size_t bytes, std::int64_t now) noexcept {
+  const std::uint8_t address = question == Question::torque ? at::kTorqueEnable : at::kPresentPosition;
+  const std::size_t length = free_length({&id, 1}, bytes, now);
+  if (length == 0) return false;
+  const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
+  const std::int64_t answer = wire_time(request.size() + length + 6) + kMotorDelay;
+  if (now + answer + kReserve / 3 > budget_end_) return false;  // an answer behind the budget is merely lost
+  if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
+  request_end_ = std::min(now + answer + allowance_, budget_end_);
+  asks_ = question;
+  active_ = true;
+  return true;
+}
+
+/// Load, voltage and temperature of one motor, where the period is too short for those of all.
+void ServoChain::look_at_block(std::int64_t now) noexcept {
+  if (!model_->sync_read || active_ || lost_) return;
+  if (now - block_at_ < kBlockEvery || block_fits(budget_begin_)) return;
+  if (now - block_single_at_ < kBlockEvery / static_cast<std::int64_t>(size())) return;
+  if (!ask_one(Question::block, ids_[block_turn_ % size()], kBlockBytes, now)) return;
+  block_single_at_ = now;
+  ++block_turn_;
+}
+
+/// A motor that was silent may have started anew: then it has lost its torque, and the arm must not go on. A
+/// break of its supply can be shorter than a period, so the others are looked at in turn.
 void ServoChain::look_at_torque(std::int64_t now) noexcept {
   if (!energised_) returned_ = 0;
-  if (returned_ == 0 || active_ || lost_) return;
-  const std::int64_t cost = wire_time(8 + 6 + 1) + kMotorDelay + kMillisecond / 2;
-  if (now + cost > budget_end_) return;
-  const std::uint8_t id = ids_[static_cast<std::size_t>(__builtin_ctzll(returned_))];
-  const std::size_t length = free_length({&id, 1}, 1, now);
-  if (length == 0) return;
-  const Request request = encode_read(id, at::kTorqueEnable, static_cast<std::uint8_t>(length));
-  if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none)) return;
-  request_end_ =
-      std::min(now + wire_time(request.size() + length + 6) + kMotorDelay + allowance_, budget_end_);
-  active_ = asks_torque_ = true;
+  if (!energised_ || active_ || lost_) return;
+  if (returned_ == 0 && now - torque_at_ < kTorqueEvery) return;
+  const std::size_t joint =
+      returned_ != 0 ? static_cast<std::size_t>(__builtin_ctzll(returned_)) : torque_turn_++ % size();
+  if (ask_one(Question::torque, ids_[joint], 1, now)) torque_at_ = now;
 }
 
 void ServoChain::take_torque(const Reply& reply) noexcept {
@@ -186,8 +228,7 @@ void ServoChain::expire(std::int64_t now) noexcept {
     return;
   }
   active_ = false;
-  if (asks_torque_) {  // asked again in the next cycle
-    asks_torque_ = false;
+  if (asks_ != Question::position) {  // asked again in another cycle
     for (const Reply& reply : reader_.replies()) bar(reply.id, reader_.length(), now);
     return;
   }
@@ -210,7 +251,9 @@ void ServoChain::settle(std::int64_t now) noexcept {
     if (reply.arrived) continue;
     bar(reply.id, reader_.length(), now);
     const std::size_t joint = joint_of(reply.id);
-    if (joint >= size() || line_silent) continue;
+    if (joint >= size()) continue;
+    doubtful_ |= 1ULL << joint;
+    if (line_silent) continue;
     const bool first_try = !was_single || queue_next_ <= first_tries_;
     if (first_try && misses_[joint] < kSilentAfter) {
       ++misses_[joint];
@@ -221,12 +264,14 @@ void ServoChain::settle(std::int64_t now) noexcept {
 
 void ServoChain::next(std::int64_t now) noexcept {
   while (!lost_ && queue_next_ < queue_size_ && !active_) {
-    const std::int64_t cost = wire_time(8 + 6 + kPositionBytes) + kMotorDelay + kMillisecond / 2;
+    const std::int64_t cost = wire_time(8 + 6 + kPositionBytes) + kMotorDelay + kReserve;
     if (now + cost > budget_end_) return;
     const std::uint8_t id = queue_[queue_next_++];
+    silent_asked_[joint_of(id)] = now;
     ask({&id, 1}, false, now);
   }
   look_at_torque(now);
+  look_at_block(now);
 }
 
 }  // namespace rl

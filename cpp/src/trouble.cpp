@@ -96,7 +96,6 @@ Error describe(const Trouble& t, const Place& place) {
     case TroubleKind::lost:
       return {ErrorCode::lost, port + " is gone; check the USB cable"};
     case TroubleKind::calibration:
-    case TroubleKind::outside:
     case TroubleKind::mode:
     case TroubleKind::multi_turn:
       return calibration_error(t, place);

@@ -196,19 +196,18 @@ TEST_CASE("a bus belongs to one loop, once") {
   CHECK(!part.bus->driven);
 }
 
-TEST_CASE("outside a clamped range nothing is armed, outside degrees a little is") {
+TEST_CASE("an arm that stands a little outside its range is armed, one far outside is not") {
   rl::emulator::Emulator emulator({});
   rl::ServoChain chain = chain_of(emulator);
   REQUIRE(chain.open().ok());
   REQUIRE(chain.configure().ok());
   CHECK(chain.check_quick().none());
-  for (const int id : {6, 3}) {
-    const auto& joint = chain.config().joints[static_cast<std::size_t>(id - 1)];
+  for (const auto& [id, steps] : {std::pair{6, 20}, {6, 60}, {3, 20}, {3, 60}}) {
     rl::ChainConfig moved = chain.config();
     const int at = emulator.positions()[static_cast<std::size_t>(id - 1)];
     auto& changed = moved.joints[static_cast<std::size_t>(id - 1)];
-    changed.range_min = at + 10;  // the motor stands 10 steps below
-    changed.range_max = std::max(joint.range_max, at + 1000);
+    changed.range_min = at + steps;
+    changed.range_max = at + steps + 1000;  // of which 3 % are 30 steps
     chain.close();
     auto made = rl::ServoChain::make(moved);
     REQUIRE(made.ok());
@@ -216,7 +215,8 @@ TEST_CASE("outside a clamped range nothing is armed, outside degrees a little is
     REQUIRE(other.open().ok());
     REQUIRE(other.configure().ok());
     const rl::Trouble trouble = other.check_quick();
-    CHECK((trouble.kind == rl::TroubleKind::outside) == (id == 6));
+    CHECK((trouble.kind == rl::TroubleKind::outside) == (steps == 60));
+    if (steps == 60) CHECK(other.tell(trouble).text.starts_with("outside its range: "));
     other.close();
     REQUIRE(chain.open().ok());
     REQUIRE(chain.configure().ok());

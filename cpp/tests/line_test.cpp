@@ -74,6 +74,60 @@ TEST_CASE("a silent motor costs the others nothing") {
   }
 }
 
+TEST_CASE("a motor that was silent for a while is heard again") {
+  for (const double rate : {50.0, 200.0}) {
+    for (const int silent_ms : {60, 90, 150, 300, 500, 900}) {
+      sim::WavingLine arm(1);
+      const auto period = static_cast<std::int64_t>(1e9 / rate);
+      const std::int64_t begin = rl::kSecond;
+      const std::int64_t back = begin + silent_ms * rl::kMillisecond;
+      arm.line.faults.set("drop", {{"rate", 1.0}, {"id", 3.0}});
+      std::int64_t now = begin;
+      for (; now < back; now += period) arm.line.cycle(now, period * 6 / 10);
+      CHECK(!arm.line.chain().joints()[2].fresh);
+      arm.line.faults.set("drop", {{"rate", 0.0}});
+      while (!arm.line.chain().joints()[2].fresh && now < back + rl::kSecond) {
+        arm.line.cycle(now, period * 6 / 10);
+        now += period;
+      }
+      CHECK(now - back <= 250 * rl::kMillisecond);
+    }
+  }
+}
+
+TEST_CASE("a whole line that was silent for a while is heard again") {
+  for (const int silent_ms : {60, 150, 300, 450, 2000}) {
+    sim::WavingLine arm(1);
+    const std::int64_t back = rl::kSecond + silent_ms * rl::kMillisecond;
+    arm.line.faults.set("drop", {{"rate", 1.0}});
+    std::int64_t now = rl::kSecond;
+    for (; now < back; now += kPeriod) arm.line.cycle(now, kBudget);
+    arm.line.faults.set("drop", {{"rate", 0.0}});
+    const auto fresh = [&] {
+      const auto joints = arm.line.chain().joints();
+      return std::all_of(joints.begin(), joints.end(), [](const rl::JointState& j) { return j.fresh; });
+    };
+    while (!fresh() && now < back + rl::kSecond) {
+      arm.line.cycle(now, kBudget);
+      now += kPeriod;
+    }
+    CHECK(now - back <= 250 * rl::kMillisecond);
+  }
+}
+
+TEST_CASE("temperature, voltage and load are read at every rate at which there is time for them") {
+  for (const double rate : {10.0, 50.0, 200.0, 320.0, 400.0}) {
+    sim::WavingLine arm(1);
+    const auto period = static_cast<std::int64_t>(1e9 / rate);
+    for (std::int64_t now = rl::kSecond; now < 2 * rl::kSecond; now += period)
+      arm.line.cycle(now, period * 6 / 10);
+    for (const rl::JointState& joint : arm.line.chain().joints()) {
+      CHECK(joint.temperature > 0);
+      CHECK(joint.voltage > 0);
+    }
+  }
+}
+
 TEST_CASE("SCS motors are read one by one, their words big-endian") {
   rl::ChainConfig config = sim::six_joints(rl::emulator::Kind::leader);
   config.model = "scs0009";

@@ -58,7 +58,7 @@ class VirtualLine {
     return now;
   }
 
-  [[nodiscard]] const rl::ServoChain& chain() const { return chain_; }
+  [[nodiscard]] rl::ServoChain& chain() { return chain_; }
   /// Whether the servo of this joint gave that position in answer to a request of the latest cycle.
   [[nodiscard]] bool gave(std::size_t joint, int raw) const {
     const std::vector<int>& positions = sent_.at(joint);
@@ -90,7 +90,8 @@ class VirtualLine {
   void reply(rl::emulator::Answer answer) {
     servos_free_ = answer.end();
     ++statistics_.replies;
-    sent_.at(answer.id - 1U).push_back(word_(answer.packet));
+    constexpr std::size_t kWithPosition = 8;  // bytes; shorter ones answer a ping or a look at the torque
+    if (answer.packet.size() >= kWithPosition) sent_.at(answer.id - 1U).push_back(word_(answer.packet));
     const rl::emulator::Fate fate = faults.strike(answer.id, answer.packet);
     statistics_.dropped += fate.dropped ? 1 : 0;
     statistics_.corrupted += fate.corrupted ? 1 : 0;

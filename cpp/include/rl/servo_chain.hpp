@@ -32,7 +32,7 @@ struct JointState {
   std::uint8_t load = 0;         ///< % of the full duty
   std::uint8_t temperature = 0;  ///< deg C; 0: not known
   std::uint8_t voltage = 0;      ///< 0.1 V; 0: not known
-  bool rebooted = false;         ///< it came back from silence without the torque that it had
+  bool rebooted = false;         ///< found in this cycle without the torque that it had
 };
 
 struct ChainConfig {
@@ -144,11 +144,11 @@ class ServoChain {
   [[nodiscard]] std::int64_t allowance() const noexcept { return allowance_; }
 
  private:
-  /// Lengths that a late reply of a missed request could still carry (there is no sequence number).
-  struct Bars {
-    std::array<std::int64_t, kMostReplyBytes + 1> set{};  ///< when the request was given up, ns; 0: never
-    std::int64_t answered = 0;  ///< when the motor last answered a request in time, ns
-  };
+  /// When the request for each length was given up, ns; 0: never. A late reply could still carry that length
+  /// (there is no sequence number).
+  using Bars = std::array<std::int64_t, kMostReplyBytes + 1>;
+  /// What the request under way asks for.
+  enum class Question : std::uint8_t { position, block, torque };
 
   explicit ServoChain(ChainConfig config, const Model* model);
 
@@ -160,6 +160,7 @@ class ServoChain {
   [[nodiscard]] bool barred(std::size_t joint, std::size_t length, std::int64_t now) const noexcept;
   void bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept;
   void overhear(std::int64_t now) noexcept;
+  void hail() noexcept;
 
   // set-up
   bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept;
@@ -190,10 +191,14 @@ class ServoChain {
   [[nodiscard]] bool nobody_answered() const noexcept;
   void settle(std::int64_t now) noexcept;
   void next(std::int64_t now) noexcept;
+  [[nodiscard]] bool ask_one(Question question, std::uint8_t id, std::size_t bytes,
+                             std::int64_t now) noexcept;
+  void look_at_block(std::int64_t now) noexcept;
   void look_at_torque(std::int64_t now) noexcept;
-  void take_state(const Reply& reply, std::int64_t now) noexcept;
+  void take_position(const Reply& reply, std::int64_t now) noexcept;
+  void take_block(const Reply& reply) noexcept;
   void take_torque(const Reply& reply) noexcept;
-  [[nodiscard]] std::size_t block_bytes(std::int64_t now) noexcept;
+  [[nodiscard]] bool block_fits(std::int64_t now) const noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
 
   ChainConfig config_;
@@ -204,6 +209,8 @@ class ServoChain {
   std::array<std::uint8_t, kMostIds> ids_{};
   std::array<JointState, kMostJoints> states_{};
   std::array<Bars, kMostJoints> bars_{};
+  std::int64_t heard_ = 0;  ///< when any motor last answered, ns
+  std::size_t hailed_ = 0;
   std::array<std::uint8_t, kMostJoints> misses_{};
   std::array<int, kMostJoints> torque_limits_{};
   std::array<int, kMostJoints> found_limits_{};  ///< of a motor taken over; negative: it was switched on here
@@ -214,17 +221,23 @@ class ServoChain {
 
   bool active_ = false;
   std::int64_t request_end_ = 0;
+  std::int64_t budget_begin_ = 0;
   std::int64_t budget_end_ = 0;
   std::array<std::uint8_t, kMostIds> queue_{};  ///< ids to be asked singly in this cycle
   std::size_t queue_size_ = 0;
   std::size_t queue_next_ = 0;
   std::size_t first_tries_ = 0;  ///< of the queue: asked for the first time in this cycle
   std::size_t silent_turn_ = 0;  ///< where this cycle begins among them
-  std::int64_t block_at_ = 0;    ///< when load, voltage and temperature were last asked for
-  std::uint64_t returned_ =
-      0;                    ///< bit j: joint j answered again after a silence; its torque is to be looked at
+  std::array<std::int64_t, kMostJoints> silent_asked_{};  ///< when a silent motor was last asked, ns
+  std::int64_t block_at_ = 0;  ///< when load, voltage and temperature were last asked for
+  std::int64_t block_single_at_ = 0;
+  std::size_t block_turn_ = 0;  ///< whose come next, where they are asked for singly
+  std::uint64_t doubtful_ = 0;  ///< bit j: joint j missed a cycle and has not answered since
+  std::uint64_t returned_ = 0;  ///< bit j: joint j answered again; its torque is to be looked at
+  std::int64_t torque_at_ = 0;  ///< when a torque register was last asked for
+  std::size_t torque_turn_ = 0;
   bool energised_ = false;  ///< by `energise`, until `release`
-  bool asks_torque_ = false;  ///< the request under way is for a torque register
+  Question asks_ = Question::position;
 };
 
 }  // namespace rl
