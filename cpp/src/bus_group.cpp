@@ -66,11 +66,22 @@ void BusGroup::write_goal(const AxisVector& goal) noexcept {
     ServoChain& chain = part.bus->chain;
     chain.write_goals({goal.data() + part.begin, chain.size()});
   }
+  if (torque_repeats_ > 0) {
+    --torque_repeats_;
+    send_torque();
+  }
 }
 
+void BusGroup::send_torque() noexcept {
+  for (const BusPart& part : drives_) part.bus->chain.write_torque_limits(torque_, derated_ >> part.begin);
+}
+
+/// Nobody acknowledges it: it is said three times, in as many cycles, unless something newer is said.
 void BusGroup::write_torque(double part_of_limit, std::uint64_t derated) noexcept {
-  for (const BusPart& part : drives_)
-    part.bus->chain.write_torque_limits(part_of_limit, derated >> part.begin);
+  torque_ = part_of_limit;
+  derated_ = derated;
+  torque_repeats_ = 2;
+  send_torque();
 }
 
 void BusGroup::collect() noexcept {
@@ -183,25 +194,37 @@ Arming BusGroup::arm(Reading& reading) noexcept {
   return arm_all(reading);
 }
 
+/// Every motor of one bus. A stop or an e-stop that comes meanwhile is seen before each of them.
+bool BusGroup::switch_on(const BusPart& part, ArmAnswer& answer, Reading& reading, std::int64_t& stamp,
+                         ServoChain::Found& found) noexcept {
+  ServoChain& chain = part.bus->chain;
+  for (std::size_t k = 0; k < chain.size(); ++k) {
+    if (requests_.urgent() || requests_.stop_asked()) {
+      answer.wrong_state = true;
+      answer.state = requests_.urgent() ? State::estop : State::rest;
+      return false;
+    }
+    const std::size_t axis = part.begin + k;
+    board_.energised.fetch_or(1ULL << axis, std::memory_order_release);
+    answer.trouble = chain.energise(k, stamp, found);
+    if (!answer.trouble.none()) return false;
+    reading.values[axis] = chain.joints()[k].value;
+    reading.captured[axis] = chain.joints()[k].captured;
+  }
+  return true;
+}
+
 Arming BusGroup::arm_all(Reading& reading) noexcept {
   ArmAnswer answer = check_all();
   std::int64_t stamp = 0;
   ServoChain::Found found;
   const std::uint64_t before = board_.energised.load(std::memory_order_relaxed);
-  for (std::size_t i = 0; i < drives_.size() && answer.trouble.none(); ++i) {
+  bool on = answer.trouble.none();
+  for (std::size_t i = 0; i < drives_.size() && on; ++i) {
     answer.part = i;
-    ServoChain& chain = drives_[i].bus->chain;
-    const std::uint64_t mask = (chain.size() == 64 ? ~0ULL : (1ULL << chain.size()) - 1) << drives_[i].begin;
-    board_.energised.store(board_.energised.load(std::memory_order_relaxed) | mask,
-                           std::memory_order_release);
-    answer.trouble = chain.energise(stamp, found);
-    const std::span<const JointState> joints = chain.joints();
-    for (std::size_t k = 0; k < joints.size(); ++k) {
-      reading.values[drives_[i].begin + k] = joints[k].value;
-      reading.captured[drives_[i].begin + k] = joints[k].captured;
-    }
+    on = switch_on(drives_[i], answer, reading, stamp, found);
   }
-  if (!answer.trouble.none()) {
+  if (!on) {
     // What had torque before, ours or another's, keeps it: an arm that stood must not fall.
     if (board_.energised.load(std::memory_order_relaxed) != 0 && before == 0 && !found.on) {
       static_cast<void>(release());

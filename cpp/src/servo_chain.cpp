@@ -20,7 +20,9 @@ constexpr std::int64_t kOwedTime = 5 * kSecond;
 constexpr std::int64_t kQuietTime = 120 * kMillisecond;     // after late replies: they were the last
 constexpr std::int64_t kBetweenCalls = 600 * kMillisecond;  // longer than any wait between two set-up calls
 constexpr int kTries = 3;
-constexpr int kHot = 60;  // deg C: not armed above
+constexpr int kHot = 60;          // deg C: not armed above
+constexpr int kLeastSupply = 80;  // % of the motors' median voltage: not armed below
+constexpr int kMostSupply = 115;
 constexpr unsigned kMultiTurn = 1U << 4U;
 
 std::int64_t setup_timeout(int turn) noexcept { return kSetupTimeout << (2 * turn); }
@@ -44,6 +46,7 @@ Result<ServoChain> ServoChain::make(ChainConfig config) {
     return Error{ErrorCode::usage, config.port + ": a chain has 1 to 64 joints"};
   }
   for (std::size_t i = 0; i < config.joints.size(); ++i) {
+    config.joints[i].resolution = model->resolution;
     const JointCalibration& joint = config.joints[i];
     if (const std::string problem = joint.problem(); !problem.empty()) {
       return Error{ErrorCode::calibration, joint.name + " (id " + std::to_string(joint.id) + "): " + problem};
@@ -292,7 +295,7 @@ bool ServoChain::read_facts(std::size_t joint, MotorFacts& facts) noexcept {
   if (!read_bytes(id, 0, {space.data(), 5})) return false;
   facts.firmware = space[0] * 100 + space[1];
   facts.model = decode_word({space.data() + 3, 2}, model_->order);
-  if (model_->order == WordOrder::big) return true;
+  if (model_->order == WordOrder::big) return read_scs_facts(id, facts);
   if (!read_bytes(id, at::kReturnDelay, {space.data(), 27})) return false;
   facts.min_position = word(space, at::kMinPosition - at::kReturnDelay);
   facts.max_position = word(space, at::kMaxPosition - at::kReturnDelay);
@@ -314,12 +317,29 @@ bool ServoChain::read_facts(std::size_t joint, MotorFacts& facts) noexcept {
   return true;
 }
 
+/// These have neither offset nor mode.
+bool ServoChain::read_scs_facts(std::uint8_t id, MotorFacts& facts) noexcept {
+  std::array<std::uint8_t, 10> space{};
+  if (!read_bytes(id, at::kMinPosition, {space.data(), 4})) return false;
+  facts.min_position = decode_word({space.data(), 2}, model_->order);
+  facts.max_position = decode_word({space.data() + 2, 2}, model_->order);
+  if (!read_bytes(id, at::kTorqueEnable, {space.data(), 1})) return false;
+  facts.torque = space[0];
+  if (!read_bytes(id, model_->lock, {space.data(), 1})) return false;
+  facts.lock = space[0];
+  if (!read_bytes(id, at::kPresentPosition, {space.data(), 10})) return false;
+  facts.position = decode_word({space.data(), 2}, model_->order);
+  facts.voltage = space[6];
+  facts.temperature = space[7];
+  facts.status = space[9];
+  return true;
+}
+
 Trouble ServoChain::judge(std::size_t joint, const MotorFacts& facts) const noexcept {
   const JointCalibration& want = config_.joints[joint];
   const int j = static_cast<int>(joint);
   if (facts.model != model_->number) return {TroubleKind::wrong_model, j, facts.model, model_->number, {}};
-  if (model_->order == WordOrder::big) return {};
-  if (facts.homing_offset != want.homing_offset) {
+  if (model_->find("Homing_Offset") != nullptr && facts.homing_offset != want.homing_offset) {
     return {TroubleKind::calibration, j, facts.homing_offset, want.homing_offset, "Homing_Offset"};
   }
   if (facts.min_position != want.range_min) {
@@ -374,15 +394,30 @@ Trouble ServoChain::check(std::vector<Trouble>& notes) {
 /// The first trouble of any motor; `identity`: only what says that it is another motor or calibrated
 /// otherwise.
 Trouble ServoChain::judge_all(bool identity) noexcept {
+  std::array<int, kMostJoints> voltages{};
   for (std::size_t i = 0; i < size(); ++i) {
     MotorFacts facts;
     if (!read_facts(i, facts)) {
       return {lost_ ? TroubleKind::lost : TroubleKind::silent, static_cast<int>(i), 0, 0, {}};
     }
     torque_limits_[i] = facts.max_torque > 0 ? facts.max_torque : 1000;
+    voltages[i] = facts.voltage;
     const Trouble trouble = judge(i, facts);
     const bool other = trouble.kind == TroubleKind::wrong_model || trouble.kind == TroubleKind::calibration;
     if (!trouble.none() && (other || !identity)) return trouble;
+  }
+  return identity || !config_.energise ? Trouble{} : judge_supply({voltages.data(), size()});
+}
+
+/// One motor that has much less or more than the others: a bad cable, or the wrong supply behind it.
+Trouble ServoChain::judge_supply(std::span<const int> voltages) noexcept {
+  std::array<int, kMostJoints> sorted{};
+  const auto end = std::copy(voltages.begin(), voltages.end(), sorted.begin());
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(voltages.size() / 2);
+  std::nth_element(sorted.begin(), middle, end);
+  for (std::size_t i = 0; i < voltages.size(); ++i) {
+    if (voltages[i] * 100 < *middle * kLeastSupply || voltages[i] * 100 > *middle * kMostSupply)
+      return {TroubleKind::supply, static_cast<int>(i), voltages[i], *middle, {}};
   }
   return {};
 }

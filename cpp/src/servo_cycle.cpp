@@ -17,7 +17,7 @@ constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
 constexpr std::uint8_t kSilentAfter = 3;  // misses in a row: asked singly from then on
 constexpr std::int64_t kSilentEvery =
     60 * kMillisecond;  // or it would use up the lengths that can be told apart
-constexpr std::int64_t kTorqueEvery = 100 * kMillisecond;  // one motor's torque, in turn
+constexpr std::int64_t kTorqueEvery = 20 * kMillisecond;  // one motor's torque, in turn
 constexpr std::int64_t kReserve = kMillisecond / 2;        // beyond the wire's own time: does it still fit?
 
 }  // namespace
@@ -205,11 +205,12 @@ void ServoChain::look_at_block(std::int64_t now) noexcept {
 /// A motor that was silent may have started anew: then it has lost its torque, and the arm must not go on. A
 /// break of its supply can be shorter than a period, so the others are looked at in turn.
 void ServoChain::look_at_torque(std::int64_t now) noexcept {
-  if (!energised_) returned_ = 0;
-  if (!energised_ || active_ || lost_) return;
+  returned_ &= energised_;
+  if (energised_ == 0 || active_ || lost_) return;
   if (returned_ == 0 && now - torque_at_ < kTorqueEvery) return;
   const std::size_t joint =
       returned_ != 0 ? static_cast<std::size_t>(__builtin_ctzll(returned_)) : torque_turn_++ % size();
+  if (((energised_ >> joint) & 1U) == 0) return;
   if (ask_one(Question::torque, ids_[joint], 1, now)) torque_at_ = now;
 }
 

@@ -12,7 +12,17 @@ constexpr int kTorqueStart = 20;  // % of the configured limit, when a motor is 
 
 }  // namespace
 
-Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, Found& found) noexcept {
+Trouble ServoChain::energise(std::size_t joint, std::int64_t& stamp, Found& found) noexcept {
+  if (!config_.energise) return {};
+  const Trouble trouble = switch_on(joint, stamp, found);
+  if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
+  energised_ |= 1ULL << joint;
+  doubtful_ &= ~energised_;
+  returned_ &= ~energised_;
+  return {};
+}
+
+Trouble ServoChain::switch_on(std::size_t joint, std::int64_t& stamp, Found& found) noexcept {
   const std::uint8_t id = ids_[joint];
   const int j = static_cast<int>(joint);
   const Register* const torque = model_->find("Torque_Enable");
@@ -43,20 +53,8 @@ Trouble ServoChain::energise_joint(std::size_t joint, std::int64_t& stamp, Found
   return {};
 }
 
-Trouble ServoChain::energise(std::int64_t& stamp, Found& found) noexcept {
-  if (!config_.energise) return {};
-  for (std::size_t i = 0; i < size(); ++i) {
-    const Trouble trouble = energise_joint(i, stamp, found);
-    if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
-  }
-  energised_ = true;
-  returned_ = 0;
-  for (JointState& state : states_) state.rebooted = false;
-  return {};
-}
-
 std::uint64_t ServoChain::release() noexcept {
-  energised_ = false;
+  energised_ = 0;
   const std::array<std::uint8_t, 1> off = {0};
   const std::array<std::uint8_t, 1> closed = {1};
   // From the wrist inwards, the gripper last: a held object falls last.

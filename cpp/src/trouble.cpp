@@ -29,6 +29,8 @@ std::string version(int firmware) {
   return std::to_string(firmware / 100) + "." + std::to_string(firmware % 100);
 }
 
+std::string volts(int tenths) { return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10); }
+
 Error calibration_error(const Trouble& t, const Place& place) {
   const std::string port(place.port);
   switch (t.kind) {
@@ -58,6 +60,9 @@ Error state_error(const Trouble& t, const Place& place) {
     case TroubleKind::hot:
       return {ErrorCode::io, "too hot: " + who(place) + " on " + port + " has " + std::to_string(t.a) +
                                  " deg C; let it cool below 60"};
+    case TroubleKind::supply:
+      return {ErrorCode::io, "wrong supply: " + who(place) + " on " + port + " has " + volts(t.a) +
+                                 " V, the others " + volts(t.b) + " V; check its cable"};
     case TroubleKind::lock_open:
       return {ErrorCode::io, who(place) + " on " + port + " was left with its EEPROM open; configure it"};
     case TroubleKind::torque_on:

@@ -6,9 +6,10 @@
 namespace rl {
 namespace {
 
-constexpr double kLastStep =
-    4095.0;  // resolution - 1: the reference divides by it, so 360 degrees are 4095 steps
 constexpr int kLargestOffset = 2047;  // sign bit 11
+
+/// The reference divides by it, so 360 degrees are 4095 steps of 4096.
+double last_step(const JointCalibration& joint) noexcept { return static_cast<double>(joint.resolution - 1); }
 
 }  // namespace
 
@@ -18,7 +19,7 @@ double JointCalibration::to_unit(int raw) const noexcept {
   const double high = range_max;
   if (mode == UnitMode::degrees) {
     const double middle = (low + high) / 2.0;
-    return (static_cast<double>(raw) - middle) * 360.0 / kLastStep;
+    return (static_cast<double>(raw) - middle) * 360.0 / last_step(*this);
   }
   const double bounded = std::clamp(static_cast<double>(raw), low, high);
   if (mode == UnitMode::range_m100_100) {
@@ -34,7 +35,7 @@ double JointCalibration::to_steps(double unit) const noexcept {
   const double high = range_max;
   if (mode == UnitMode::degrees) {
     const double middle = (low + high) / 2.0;
-    return unit * kLastStep / 360.0 + middle;
+    return unit * last_step(*this) / 360.0 + middle;
   }
   if (mode == UnitMode::range_m100_100) {
     const double turned = std::clamp(drive_mode != 0 ? -unit : unit, -100.0, 100.0);
@@ -50,7 +51,7 @@ int JointCalibration::to_raw(double unit) const noexcept {
 }
 
 int JointCalibration::nearest(double unit) const noexcept {
-  return static_cast<int>(std::lround(std::clamp(to_steps(unit), 0.0, kLastStep)));
+  return static_cast<int>(std::lround(std::clamp(to_steps(unit), 0.0, last_step(*this))));
 }
 
 std::string JointCalibration::problem() const {
@@ -58,7 +59,8 @@ std::string JointCalibration::problem() const {
   if (range_min >= range_max) {
     return "range_min " + std::to_string(range_min) + " is not below range_max " + std::to_string(range_max);
   }
-  if (range_min < 0 || range_max > 4095) return "its range leaves 0..4095";
+  if (range_min < 0 || range_max >= resolution)
+    return "its range leaves 0.." + std::to_string(resolution - 1);
   if (homing_offset < -kLargestOffset || homing_offset > kLargestOffset) {
     return "homing_offset " + std::to_string(homing_offset) + " is not in -2047..2047";
   }

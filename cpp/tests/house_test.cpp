@@ -223,6 +223,74 @@ TEST_CASE("an arm that stands a little outside its range is armed, one far outsi
   }
 }
 
+TEST_CASE("what forbids arming is found and named before anything has torque") {
+  struct Finding {
+    int address;
+    std::vector<std::uint8_t> value;
+    rl::TroubleKind kind;
+    const char* text;
+  };
+  const Finding findings[] = {
+      {63, {62}, rl::TroubleKind::hot, "too hot: wrist_flex (id 4) on "},
+      {62, {90}, rl::TroubleKind::supply, "wrong supply: wrist_flex (id 4) on "},
+      {33, {1}, rl::TroubleKind::mode, "wrong mode: wrist_flex (id 4) on "},
+      {18, {28}, rl::TroubleKind::multi_turn, "multi-turn feedback: wrist_flex (id 4) on "},
+      {31, {1, 0}, rl::TroubleKind::calibration, "calibration differs: wrist_flex (id 4) on "},
+  };
+  for (const Finding& finding : findings) {
+    rl::emulator::Emulator emulator({});
+    rl::ServoChain chain = chain_of(emulator);
+    REQUIRE(chain.open().ok());
+    CHECK(chain.check_quick().none());
+    emulator.set_register(4, finding.address, finding.value);
+    const rl::Trouble trouble = chain.check_quick();
+    CHECK(trouble.kind == finding.kind);
+    CHECK(chain.tell(trouble).text.starts_with(finding.text));
+  }
+  rl::emulator::Emulator emulator({});
+  rl::ServoChain chain = chain_of(emulator);
+  REQUIRE(chain.open().ok());
+  emulator.fault("overload", {{"id", 2}, {"on", 1}});
+  CHECK(chain.check_quick().kind == rl::TroubleKind::status_bits);
+}
+
+TEST_CASE("a motor that started anew is found, also when all of them did") {
+  for (const bool all : {false, true}) {
+    rl::emulator::Emulator emulator({});
+    rl::ServoChain chain = chain_of(emulator);
+    REQUIRE(chain.open().ok());
+    REQUIRE(chain.configure().ok());
+    std::int64_t stamp = 0;
+    rl::ServoChain::Found found;
+    for (std::size_t j = 0; j < chain.size(); ++j) REQUIRE(chain.energise(j, stamp, found).none());
+    for (int id = 1; id <= 6; ++id)
+      if (all || id == 4) emulator.fault("reboot", {{"id", static_cast<double>(id)}});
+    std::uint64_t anew = 0;
+    CHECK(sim::eventually([&] {
+      static_cast<void>(chain.read_now(12 * rl::kMillisecond));
+      for (std::size_t j = 0; j < chain.size(); ++j) anew |= chain.joints()[j].rebooted ? 1ULL << j : 0;
+      return anew == (all ? 0x3FU : 0x08U);
+    }));
+  }
+}
+
+TEST_CASE("an e-stop is seen between two motors that are switched on") {
+  rl::emulator::Emulator emulator({});
+  rl::BusPart part = part_of(emulator);
+  emulator.fault("late", {{"rate", 1.0}, {"ms", 15.0}});  // each motor takes its time
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::setpoints), {part}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& loop = *made.value();
+  REQUIRE(loop.start().ok());
+  std::thread asking([&] { static_cast<void>(loop.arm()); });
+  CHECK(sim::eventually([&] { return emulator.registers(1)[40] == 1; }));
+  loop.requests().estop();
+  asking.join();
+  CHECK(sim::eventually([&] { return emulator.registers(1)[40] == 0; }));
+  for (int id = 1; id <= 6; ++id) CHECK(emulator.registers(id)[40] == 0);
+  loop.close();
+}
+
 TEST_CASE("another model is refused before anything is written to it") {
   rl::emulator::Emulator emulator({});
   rl::ServoChain chain = chain_of(emulator);

@@ -59,6 +59,9 @@ class BusGroup {
   void answer_arm(const ArmAnswer& answer) noexcept;
   [[nodiscard]] ArmAnswer check_all() noexcept;
   [[nodiscard]] Arming arm_all(Reading& reading) noexcept;
+  [[nodiscard]] bool switch_on(const BusPart& part, ArmAnswer& answer, Reading& reading, std::int64_t& stamp,
+                               ServoChain::Found& found) noexcept;
+  void send_torque() noexcept;
   [[nodiscard]] bool guarded_by_nobody() const noexcept;
 
   std::vector<BusPart> drives_;
@@ -71,6 +74,9 @@ class BusGroup {
   std::int64_t period_;
   std::int64_t source_timeout_;
   bool spin_ = false;
+  double torque_ = 1.0;
+  std::uint64_t derated_ = 0;
+  int torque_repeats_ = 0;
 };
 
 }  // namespace rl

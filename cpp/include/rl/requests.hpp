@@ -29,6 +29,10 @@ class Requests {
 
   /// An e-stop that the loop has not seen: it does not wait for its deadline then.
   [[nodiscard]] bool urgent() const noexcept { return estop_.load(std::memory_order_acquire); }
+  /// A request to stop that the loop has not taken.
+  [[nodiscard]] bool stop_asked() const noexcept {
+    return stop_.load(std::memory_order_acquire) != stop_taken_;
+  }
   [[nodiscard]] std::int64_t last_beat() const noexcept { return beat_.load(std::memory_order_acquire); }
   /// Loops slower than 50 Hz look for the source between their deadlines too: from `since` on, at the
   /// earliest; INT64_MAX: not at all.

@@ -101,14 +101,14 @@ class ServoChain {
   /// One blocking read of all positions: true when every joint answered.
   bool read_now(std::int64_t timeout) noexcept;
 
-  /// Per motor: torque limit low, goal = measured, torque on, read back. Stops at the first motor that
-  /// refuses. `stamp` gets the time directly before the first goal left. A motor that had torque already
-  /// keeps its torque limit; `found` says whether there was one, and whether one had none.
+  /// One motor: torque limit low, goal = measured, torque on, read back. `stamp` gets the time directly
+  /// before the goal left, when it is 0. A motor that had torque already keeps its torque limit; `found` says
+  /// whether there was one, and whether one had none.
   struct Found {
     bool on = false;
     bool off = false;
   };
-  [[nodiscard]] Trouble energise(std::int64_t& stamp, Found& found) noexcept;
+  [[nodiscard]] Trouble energise(std::size_t joint, std::int64_t& stamp, Found& found) noexcept;
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept { return judge_all(false); }
   /// Whether these are the motors of this configuration, by model and calibration, whatever state they are
@@ -172,9 +172,11 @@ class ServoChain {
   bool read_facts(std::size_t joint, MotorFacts& facts) noexcept;
   [[nodiscard]] Trouble judge(std::size_t joint, const MotorFacts& facts) const noexcept;
   [[nodiscard]] Trouble judge_all(bool identity) noexcept;
+  [[nodiscard]] static Trouble judge_supply(std::span<const int> voltages) noexcept;
   void note(std::size_t joint, const MotorFacts& facts, const MotorFacts& first,
             std::vector<Trouble>& notes) const;
-  [[nodiscard]] Trouble energise_joint(std::size_t joint, std::int64_t& stamp, Found& found) noexcept;
+  [[nodiscard]] Trouble switch_on(std::size_t joint, std::int64_t& stamp, Found& found) noexcept;
+  bool read_scs_facts(std::uint8_t id, MotorFacts& facts) noexcept;
   [[nodiscard]] Trouble identify(std::size_t joint) noexcept;
   Result<int> configure_joint(std::size_t joint);
   struct Wanted {
@@ -236,7 +238,7 @@ class ServoChain {
   std::uint64_t returned_ = 0;  ///< bit j: joint j answered again; its torque is to be looked at
   std::int64_t torque_at_ = 0;  ///< when a torque register was last asked for
   std::size_t torque_turn_ = 0;
-  bool energised_ = false;  ///< by `energise`, until `release`
+  std::uint64_t energised_ = 0;  ///< bit j: joint j, by `energise`, until `release`
   Question asks_ = Question::position;
 };
 

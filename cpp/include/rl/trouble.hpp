@@ -22,6 +22,7 @@ enum class TroubleKind : std::uint8_t {
   multi_turn,     ///< phase bit 4
   status_bits,    ///< a: status byte
   hot,            ///< a: deg C
+  supply,         ///< a: 0.1 V found, b: 0.1 V of the other motors
   lock_open,      ///< EEPROM left writable
   torque_on,      ///< found energised
   not_energised,  ///< torque did not come on

@@ -17,6 +17,7 @@ struct JointCalibration {
   int range_min = 0;      ///< steps, after the offset
   int range_max = 4095;
   UnitMode mode = UnitMode::degrees;
+  int resolution = 4096;  ///< steps of a turn
 
   /// Degrees: around the middle of the range, not clamped, drive_mode ignored. The other modes are clamped.
   [[nodiscard]] double to_unit(int raw) const noexcept;
