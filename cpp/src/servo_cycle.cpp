@@ -18,7 +18,7 @@ constexpr std::uint8_t kSilentAfter = 3;  // misses in a row: asked singly from 
 constexpr std::int64_t kSilentEvery =
     60 * kMillisecond;  // or it would use up the lengths that can be told apart
 constexpr std::int64_t kTorqueEvery = 20 * kMillisecond;  // one motor's torque, in turn
-constexpr std::int64_t kReserve = kMillisecond / 2;        // beyond the wire's own time: does it still fit?
+constexpr std::int64_t kReserve = kMillisecond / 2;       // beyond the wire's own time: does it still fit?
 
 }  // namespace
 
