@@ -340,6 +340,21 @@ def test_two_arms_are_driven_as_one_in_the_core():
     assert look.values.shape == (12,)
 
 
+def test_a_joint_of_two_arms_is_told_with_the_name_of_its_arm():
+    robot = Composite({"left": arm(), "right": arm()})
+    hand = CompositeTeleoperator({"left": leader(), "right": leader()})
+    with session(robot, LeaderSource(hand), duration=20.0) as running:
+        running.connect()
+        cut = threading.Timer(3.0, robot.parts["right"].emulator.fault, ("mute",), {"id": 3})
+        cut.start()
+        with pytest.raises(RlError, match=r"right_elbow_flex \(id 3\)"):
+            running.run()
+        report = running.loop.reports()["core"]
+    assert report["missing"]["right_elbow_flex"] > 20  # of some 50 cycles until it was a fault
+    assert len(report["still_energised"]) == 12
+    assert all(name.startswith(("left_", "right_")) for name in report["still_energised"])
+
+
 def test_the_buses_of_two_pairs_are_read_in_parallel():
     """Wire time of a bus is some 1 ms: one after the other, four buses would take twice as long as two."""
 
