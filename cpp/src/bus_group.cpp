@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kSpin = 300 * kMicrosecond;
 constexpr std::int64_t kUrgentLook = 10 * kMillisecond;
-constexpr std::int64_t kSecondHandSilent = 500 * kMillisecond;
 
 }  // namespace
 
@@ -109,6 +108,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   collect();
   reading.missing = reading.rebooted = 0;
   reading.hang_up = false;
+  reading.unguarded = beats_.unguarded(now);
   for (const BusPart& part : drives_) {
     const ServoChain& chain = part.bus->chain;
     reading.hang_up = reading.hang_up || chain.lost();
@@ -161,19 +161,14 @@ ArmAnswer BusGroup::check_all() noexcept {
   ArmAnswer answer;
   for (std::size_t i = 0; i < chains_.size(); ++i) {
     answer.part = i;
-    answer.trouble = chains_[i]->check_quick();
+    answer.trouble = taking_over_ ? chains_[i]->recognise() : chains_[i]->check_quick();
     if (!answer.trouble.none()) return answer;
   }
   return answer;
 }
 
-bool BusGroup::guarded_by_nobody() const noexcept {
-  if (!beats_.guarded.load(std::memory_order_relaxed)) return false;
-  return now_ns() - beats_.second_hand.load(std::memory_order_acquire) > kSecondHandSilent;
-}
-
 Arming BusGroup::arm(Reading& reading) noexcept {
-  if (guarded_by_nobody()) {
+  if (beats_.unguarded(now_ns())) {
     ArmAnswer answer;
     answer.unguarded = true;
     answer_arm(answer);
@@ -211,6 +206,10 @@ Arming BusGroup::arm_all(Reading& reading) noexcept {
   }
   std::int64_t none = 0;
   board_.first_goal.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
+  if (taking_over_) {
+    for (const BusPart& part : drives_) part.bus->chain.raise_torque(0);
+  }
+  board_.goal.store(reading.values);  // what the motors hold until the first goal leaves
   answer.armed = true;
   answer_arm(answer);
   return found.off ? Arming::switched_on : Arming::taken_over;

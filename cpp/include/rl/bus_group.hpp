@@ -48,6 +48,9 @@ class BusGroup {
 
   /// Spins for the last part of the wait: only with real-time priority, or the scheduler takes the core away.
   void spin(bool on) noexcept { spin_ = on; }
+  /// Arming is taking over what another loop left energised: the same motors are enough, however warm they
+  /// are, and they get their whole torque, also where a ramp was cut short.
+  void take_over() noexcept { taking_over_ = true; }
   /// Who brings back a port that has gone; nullptr: nobody.
   void reconnect_by(Reconnector* reconnector) noexcept { reconnector_ = reconnector; }
   [[nodiscard]] const std::vector<ServoChain*>& chains() const noexcept { return chains_; }
@@ -59,7 +62,6 @@ class BusGroup {
   void answer_arm(const ArmAnswer& answer) noexcept;
   [[nodiscard]] ArmAnswer check_all() noexcept;
   [[nodiscard]] Arming arm_all(Reading& reading) noexcept;
-  [[nodiscard]] bool guarded_by_nobody() const noexcept;
 
   std::vector<BusPart> drives_;
   std::vector<BusPart> leaders_;
@@ -71,6 +73,7 @@ class BusGroup {
   std::int64_t period_;
   std::int64_t source_timeout_;
   bool spin_ = false;
+  bool taking_over_ = false;
 };
 
 }  // namespace rl

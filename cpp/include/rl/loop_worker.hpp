@@ -39,6 +39,8 @@ class LoopWorker {
 
   /// Opens what is not open yet; every joint is heard at least once; leaders are without torque.
   Result<> look();
+  /// It takes over what another loop left energised (BusGroup).
+  void take_over() noexcept { bus_.take_over(); }
   /// Asks for real-time permission and runs to the end of the state machine; then `phase` is `ended`.
   void run() noexcept;
   [[nodiscard]] const std::vector<BusPart>& drives() const noexcept { return bus_.drives(); }
