@@ -258,8 +258,10 @@ TEST_CASE("a torque ramp that is cut short goes on to the whole limit") {
   CHECK(eventually([&] { return arm.house->ended(); }));
   CHECK(arm.torque(1));
   for (int id = 1; id <= 6; ++id) {
-    const auto regs = arm.emulator.registers(id);
-    CHECK(regs[48] + 256 * regs[49] == regs[16] + 256 * regs[17]);
+    CHECK(eventually([&] {
+      const auto regs = arm.emulator.registers(id);
+      return regs[48] + 256 * regs[49] == regs[16] + 256 * regs[17];
+    }));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "rl/affinity.hpp"
 #include "rl/bus_group.hpp"
 #include "rl/control_loop.hpp"
 #include "rl/shared_loop.hpp"
@@ -53,6 +54,7 @@ class LoopWorker {
   BusGroup bus_;
   Planner planner_;
   LoopJournal journal_;
+  CorePin core_;
 };
 
 /// The chains of a plan, closed, as the parts of a worker. usage or calibration error when one is impossible.

@@ -110,10 +110,10 @@ class ServoChain {
   };
   [[nodiscard]] Trouble energise(std::int64_t& stamp, Found& found) noexcept;
   /// The whole configured torque limit at once, half of it where `derated`, and no ramp from here on. After
-  /// `recognise`, which reads the limits.
+  /// `recognise`, which reads the limits. Nobody acknowledges it, so it is said three times.
   void raise_torque(std::uint64_t derated) noexcept {
     found_limits_ = torque_limits_;
-    static_cast<void>(write_torque_limits(1, derated));
+    for (int turn = 0; turn < 3; ++turn) static_cast<void>(write_torque_limits(1, derated));
   }
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept { return judge_all(false); }
