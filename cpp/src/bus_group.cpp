@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kSpin = 300 * kMicrosecond;
 constexpr std::int64_t kUrgentLook = 10 * kMillisecond;
-constexpr std::int64_t kSecondHandSilent = 500 * kMillisecond;
 
 }  // namespace
 
@@ -120,6 +119,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   collect();
   reading.missing = reading.rebooted = 0;
   reading.hang_up = false;
+  reading.unguarded = beats_.unguarded(now);
   for (const BusPart& part : drives_) {
     const ServoChain& chain = part.bus->chain;
     reading.hang_up = reading.hang_up || chain.lost();
@@ -172,19 +172,14 @@ ArmAnswer BusGroup::check_all() noexcept {
   ArmAnswer answer;
   for (std::size_t i = 0; i < chains_.size(); ++i) {
     answer.part = i;
-    answer.trouble = chains_[i]->check_quick();
+    answer.trouble = taking_over_ ? chains_[i]->recognise() : chains_[i]->check_quick();
     if (!answer.trouble.none()) return answer;
   }
   return answer;
 }
 
-bool BusGroup::guarded_by_nobody() const noexcept {
-  if (!beats_.guarded.load(std::memory_order_relaxed)) return false;
-  return now_ns() - beats_.second_hand.load(std::memory_order_acquire) > kSecondHandSilent;
-}
-
 Arming BusGroup::arm(Reading& reading) noexcept {
-  if (guarded_by_nobody()) {
+  if (beats_.unguarded(now_ns())) {
     ArmAnswer answer;
     answer.unguarded = true;
     answer_arm(answer);
@@ -199,7 +194,7 @@ bool BusGroup::switch_on(const BusPart& part, ArmAnswer& answer, Reading& readin
                          ServoChain::Found& found) noexcept {
   ServoChain& chain = part.bus->chain;
   for (std::size_t k = 0; k < chain.size(); ++k) {
-    if (requests_.urgent() || requests_.stop_asked()) {
+    if (requests_.urgent() || (requests_.stop_asked() && !taking_over_)) {
       answer.wrong_state = true;
       answer.state = requests_.urgent() ? State::estop : State::rest;
       return false;
@@ -234,6 +229,10 @@ Arming BusGroup::arm_all(Reading& reading) noexcept {
   }
   std::int64_t none = 0;
   board_.first_goal.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
+  if (taking_over_) {
+    for (const BusPart& part : drives_) part.bus->chain.raise_torque(0);
+  }
+  board_.goal.store(reading.values);  // what the motors hold until the first goal leaves
   answer.armed = true;
   answer_arm(answer);
   return found.off ? Arming::switched_on : Arming::taken_over;

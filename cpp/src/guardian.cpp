@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,6 +15,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <stop_token>
+#include <thread>
 
 #include "rl/second_hand.hpp"
 
@@ -23,12 +27,14 @@ namespace {
 
 constexpr int kInherited = 3;  // the descriptor of the memory in the executable
 constexpr const char* kName = "rl-guardian";
+constexpr int kLonelyLook = 20;  // ms
 
 SharedLoop* signalled = nullptr;
 
-/// A request to stop is a few atomic words: allowed in a handler.
+/// The stop policy, however many signals come to however many processes of a group. An atomic word: allowed
+/// in a handler.
 void on_signal(int /*number*/) {
-  if (signalled != nullptr) signalled->requests.stop(signalled->plan.house.planner.safety.stop_policy);
+  if (signalled != nullptr) signalled->requests.close(Closing::orderly);
 }
 
 void handle_signals(SharedLoop& shared) {
@@ -56,8 +62,49 @@ void lock_memory(SharedLoop& shared) {
   }
 }
 
+/// Of all programs these two are to be killed last where memory runs out. It needs a right that few have.
+void ask_to_be_spared() noexcept {
+  const int file = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  static_cast<void>(!::write(file, "-900", 4));
+  ::close(file);
+}
+
+/// What the guardian does for itself while its second hand is silent: it hears the emergency stop and looks
+/// after the session.
+class LonelyWatch {
+ public:
+  LonelyWatch(SharedLoop& shared, pid_t session)
+      : shared_(shared), session_(session), thread_([this](const std::stop_token& over) { run(over); }) {}
+  /// Once the loop has ended.
+  void finish() {
+    thread_.request_stop();
+    thread_.join();
+    session_.tell();
+  }
+
+ private:
+  void run(const std::stop_token& over) noexcept {
+    ::pthread_setname_np(::pthread_self(), "rl-lonely");
+    while (!over.stop_requested()) {
+      pollfd item{estop_.descriptor(), POLLIN, 0};
+      ::poll(&item, 1, kLonelyLook);
+      if (estop_.heard()) shared_.requests.estop();
+      if (!shared_.beats.unguarded(now_ns())) continue;
+      if (!estop_.is_open()) estop_ = NamedSocket::bind(estop_socket(::getpid()));
+      Look look;
+      if (shared_.look.try_load(look)) session_.look_after(shared_, look, now_ns());
+    }
+  }
+
+  SharedLoop& shared_;
+  SessionWatch session_;
+  NamedSocket estop_;
+  std::jthread thread_;  // last: it uses the others
+};
+
 /// The child: it owns the ports and the loop until the loop ends.
-int guard(const LoopMemory& memory) {
+int guard(const LoopMemory& memory, pid_t session) {
   SharedLoop& shared = memory.shared();
   shared.beats.guardian = ::getpid();
   auto parts = parts_of(shared.plan);
@@ -70,9 +117,11 @@ int guard(const LoopMemory& memory) {
     refuse(shared, looked.error());
     return 2;
   }
+  LonelyWatch lonely(shared, session);
   lock_memory(shared);
   shared.house.phase.store(Phase::running, std::memory_order_release);
   worker.run();
+  lonely.finish();
   return shared.house.exit_code.load();
 }
 
@@ -141,13 +190,14 @@ int run_guardian(int descriptor) {
     return 2;
   }
   handle_signals(shared);
+  ask_to_be_spared();
   shared.beats.second_hand.store(now_ns(), std::memory_order_release);
   const pid_t child = ::fork();
   if (child < 0) {
     refuse(shared, {ErrorCode::io, "the guardian cannot be started: no process left"});
     return 1;
   }
-  if (child == 0) return guard(memory.value());
+  if (child == 0) return guard(memory.value(), session);
   return second.value()->watch(child, session);
 }
 

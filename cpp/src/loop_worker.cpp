@@ -127,6 +127,7 @@ void LoopWorker::ask_for_realtime() noexcept {
     shared_.house.add_note(granted ? "real-time priority: SCHED_FIFO 80"
                                    : "no real-time priority; allow it with `@realtime - rtprio 95` in "
                                      "/etc/security/limits.d and a new login");
+    shared_.house.add_note(core_.pin(granted));
     if (granted) journal_.records.touch();  // 15 MB for six axes, else taken page by page
   } else {
     shared_.house.add_note("real-time priority: not asked for");

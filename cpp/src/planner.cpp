@@ -24,7 +24,6 @@ constexpr double kStill = 1e-6;                   // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;    // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
 constexpr std::uint8_t kTooHot = 70;  // deg C
-constexpr std::uint8_t kDerate = 65;  // deg C: half the torque
 constexpr double kLowest = 0.8;       // of the nominal voltage
 constexpr double kHighest = 1.15;
 
@@ -100,6 +99,7 @@ bool Planner::setpoint(const Reading& reading, std::int64_t due, AxisVector& out
 
 void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept {
   events.hang_up = reading.hang_up;
+  events.unguarded = reading.unguarded;
   // A position is stale by its age. A motor is silent by the requests that it left unanswered, a period each:
   // a process that was stopped for a while has not asked.
   const std::int64_t step = std::min(now - last_look_, config_.period);
@@ -301,12 +301,11 @@ void Planner::pull_back(const Reading& reading, const Decision& decision) noexce
   pulled_to_[k] = std::clamp(motion_[k].position, reading.values[k] - jump, reading.values[k] + jump);
 }
 
-/// Half the torque for a joint that is overloaded or nearly too hot, until it is armed or resumed.
+/// Until it is armed or resumed.
 void Planner::derate(const Reading& reading, const Decision& decision) noexcept {
   if (decision.entered && decision.state == State::soft_start) derated_ = 0;
   for (std::size_t k = 0; k < axes(); ++k) {
-    const bool weak = (reading.status[k] & kOverloadBit) != 0 || reading.temperature[k] >= kDerate;
-    if (weak) derated_ |= 1ULL << k;
+    if (wants_less_torque(reading.status[k], reading.temperature[k])) derated_ |= 1ULL << k;
   }
 }
 

@@ -79,6 +79,8 @@ const char* to_string(Reason reason) noexcept {
       return "released";
     case Reason::guardian_died:
       return "the guardian died; its second hand took over";
+    case Reason::unguarded:
+      return "the guardian's second hand is gone; start the session again";
   }
   return "";
 }
@@ -173,6 +175,7 @@ Reason SafetyMachine::hold_cause(const Events& events, int& joint) const noexcep
   if (events.heartbeat_age > config_.heartbeat_timeout) return Reason::heartbeat_lost;
   if (events.illegal_burst) return Reason::illegal_setpoints;
   if (state_ == State::active && events.starved_for > config_.starved_to_hold) return Reason::starved;
+  if (events.unguarded) return Reason::unguarded;  // last: it must not hide a dead source, which ends in REST
   return Reason::none;
 }
 
@@ -238,8 +241,8 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
   const Reason cause = hold_cause(events, joint);
   if (state_ != State::hold) {
     if (cause == Reason::none) return false;
-    // A dead source does not keep a pending stop from the rest pose.
-    if (stop_pending_ && cause == Reason::heartbeat_lost) return false;
+    // Neither a dead source nor a dead second hand keeps a pending stop from the rest pose.
+    if (stop_pending_ && (cause == Reason::heartbeat_lost || cause == Reason::unguarded)) return false;
     enter(State::hold, cause, joint, now);
     if (cause == Reason::blocked) {
       blocked_at_[0] = blocked_at_[1];
@@ -263,8 +266,9 @@ bool SafetyMachine::step_held(const Events& events, std::int64_t now, Reason cau
     reason_ = Reason::rest_too_long;
     return true;
   }
-  const bool source_only = cause == Reason::heartbeat_lost || cause == Reason::illegal_setpoints;
-  if (cause != Reason::none && !source_only) return true;
+  const bool may_rest = cause == Reason::none || cause == Reason::heartbeat_lost ||
+                        cause == Reason::illegal_setpoints || cause == Reason::unguarded;
+  if (!may_rest) return true;
   if (stop_pending_) return false;  // on to the rest pose
   if (cause == Reason::heartbeat_lost) {
     if (dead_since_ == 0) dead_since_ = now;

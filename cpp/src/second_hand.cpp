@@ -2,20 +2,16 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <thread>
@@ -30,8 +26,7 @@ constexpr std::int64_t kWake = 20 * kMillisecond;
 constexpr int kSilentWakes = 8;      // 160 ms
 constexpr int kSecondPriority = 60;  // below the guardian's
 constexpr std::int64_t kTakeOver = 5 * kSecond;
-
-int pidfd_of(pid_t process) noexcept { return static_cast<int>(::syscall(SYS_pidfd_open, process, 0)); }
+constexpr int kAttend = 4;  // ms: how long a request of the session may wait while the own loop runs
 
 int wake_timer() noexcept {
   const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -41,26 +36,9 @@ int wake_timer() noexcept {
   return timer;
 }
 
-/// A datagram on it is an emergency stop. Abstract: it leaves no file behind, and anybody may stop an arm.
-int estop_listener() noexcept {
-  const std::string name = estop_socket(::getpid());
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::copy(name.begin(), name.end(), address.sun_path + 1);
-  const int listener = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  if (listener >= 0 && ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0) return listener;
-  if (listener >= 0) ::close(listener);
-  return -1;
-}
-
-bool is_latched(State state) noexcept { return state == State::fault || state == State::estop; }
-
-bool has_torque(State state) noexcept { return state != State::off && state != State::disarmed; }
-
 }  // namespace
 
-std::string estop_socket(int second_hand) { return "rl-estop-" + std::to_string(second_hand); }
+std::string estop_socket(int process) { return "rl-estop-" + std::to_string(process); }
 
 Result<std::unique_ptr<SecondHand>> SecondHand::make(const LoopMemory& watched) {
   SessionPlan plan = watched.shared().plan;
@@ -92,7 +70,15 @@ SecondHand::SecondHand(const LoopMemory& watched, LoopMemory memory, Parts parts
       records_(kRecords, shared_.plan.house.planner.axes.size(), watched.records(), shared_.journal.records),
       memory_(std::move(memory)),
       parts_(std::move(parts)),
-      standby_(std::make_unique<LoopWorker>(memory_, parts_.drives, parts_.leaders)) {}
+      standby_(std::make_unique<LoopWorker>(memory_, parts_.drives, parts_.leaders)) {
+  standby_->take_over();
+}
+
+/// What is there now: what a later stack or heap needs must not fail for a limit.
+void SecondHand::lock_memory() noexcept {
+  if (shared_.plan.house.realtime && ::mlockall(MCL_CURRENT) != 0)
+    shared_.house.add_note("second hand: memory not locked; allow it with `@realtime - memlock unlimited`");
+}
 
 int SecondHand::watch(pid_t guardian, pid_t session) {
   ::pthread_setname_np(::pthread_self(), "rl-second-hand");
@@ -102,34 +88,43 @@ int SecondHand::watch(pid_t guardian, pid_t session) {
     static_cast<void>(::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters));
   }
   ::prctl(PR_SET_TIMERSLACK, 1UL);
-  const int child = pidfd_of(guardian);
   timer_ = wake_timer();
-  socket_ = estop_listener();
-  session_ = pidfd_of(session);
-  if (socket_ < 0) shared_.house.add_note("no emergency-stop socket could be opened");
+  estop_ = NamedSocket::bind(estop_socket(::getpid()));
+  if (!estop_.is_open()) shared_.house.add_note("no emergency-stop socket could be opened");
+  SessionWatch owner(session);
+  lock_memory();
+  stand_by(guardian, owner);
+  int status = 0;
+  ::waitpid(guardian, &status, 0);
+  remember();
+  const Phase phase = shared_.house.phase.load(std::memory_order_acquire);
+  const bool announced = phase == Phase::ended || phase == Phase::refused;
+  const int code = announced ? shared_.house.exit_code.load(std::memory_order_relaxed) : rescue();
+  if (announced) watch_latch(false);
+  if (recorder_.joinable()) recorder_.join();
+  if (!announced) end_house(shared_, code);
+  owner.tell();
+  return code;
+}
+
+/// Until the guardian ends.
+void SecondHand::stand_by(pid_t guardian, SessionWatch& session) {
+  const int child = static_cast<int>(::syscall(SYS_pidfd_open, guardian, 0));
   for (;;) {
     shared_.beats.second_hand.store(now_ns(), std::memory_order_release);
     std::array<pollfd, 3> items = {pollfd{child, POLLIN, 0}, pollfd{timer_, POLLIN, 0},
-                                   pollfd{socket_, POLLIN, 0}};
+                                   pollfd{estop_.descriptor(), POLLIN, 0}};
     ::poll(items.data(), items.size(), static_cast<int>(2 * kWake / kMillisecond));
     if ((static_cast<unsigned>(items[0].revents) & POLLIN) != 0) break;
-    if ((static_cast<unsigned>(items[2].revents) & POLLIN) != 0) listen();
+    if (estop_.heard()) shared_.requests.estop();
     std::uint64_t ticks = 0;
     if (::read(timer_, &ticks, sizeof ticks) <= 0) continue;
     remember();
     if (!heart_beats()) ::kill(guardian, SIGKILL);
-    watch_latch();
-    look_after_session(session);
+    watch_latch(true);
+    if (seen_) session.look_after(shared_, last_, now_ns());
   }
-  int status = 0;
-  ::waitpid(guardian, &status, 0);
-  remember();
-  watch_latch();
-  if (shared_.house.phase.load(std::memory_order_acquire) == Phase::ended ||
-      shared_.house.phase.load(std::memory_order_acquire) == Phase::refused) {
-    return shared_.house.exit_code.load(std::memory_order_relaxed);
-  }
-  return rescue();
+  ::close(child);
 }
 
 /// False when the loop has been silent for too long where it should beat.
@@ -150,20 +145,20 @@ void SecondHand::remember() noexcept {
   seen_ = true;
 }
 
-/// A session that was killed cannot close: where the arm has come to rest without torque, the house ends; a
-/// latch that nobody can reset any more ends too, torque as it is.
-void SecondHand::look_after_session(pid_t session) noexcept {
-  pollfd gone{session_, POLLIN, 0};
-  const bool dead = session_ < 0 ? ::kill(session, 0) != 0 : ::poll(&gone, 1, 0) > 0;
-  if (!dead || !seen_) return;
-  if (!has_torque(last_.state) || is_latched(last_.state)) shared_.requests.close(Closing::orderly);
-}
-
-/// The guardian's loop writes no files; its last cycles are kept from here, once for each fault.
-void SecondHand::watch_latch() noexcept {
+/// The guardian's loop writes no files; its last cycles are kept from here, once for each fault. `aside`: in
+/// a thread of normal priority, since a slow disk must not keep this one from watching.
+void SecondHand::watch_latch(bool aside) noexcept {
   const bool latched = seen_ && is_latched(last_.state);
-  if (latched && !latched_) write_record();
+  const bool fresh = latched && !latched_;
   latched_ = latched;
+  if (!fresh) return;
+  if (recorder_.joinable()) recorder_.join();
+  try {
+    if (aside) recorder_ = std::thread([this] { write_record(); });
+  } catch (const std::system_error&) {  // no thread left
+    aside = false;
+  }
+  if (!aside) write_record();
 }
 
 void SecondHand::write_record() noexcept {
@@ -181,72 +176,147 @@ void SecondHand::write_record() noexcept {
   shared_.house.add_note(note.data());
 }
 
-void SecondHand::listen() noexcept {
-  std::array<char, 64> space{};
-  while (::recv(socket_, space.data(), space.size(), MSG_DONTWAIT) >= 0) shared_.requests.estop();
+void SecondHand::open_ports() {
+  std::size_t number = 0;  // in the plan, the drives come first
+  for (const BusPart& part : parts_.drives) {
+    ServoChain& chain = part.bus->chain;
+    const auto& port = shared_.plan.chains[number++].port;  // it may have come back elsewhere
+    if (port.view() != chain.config().port) chain.move_to(port.string());
+    auto opened = SerialPort::open(chain.config().port, chain.config().baud);
+    if (!opened.ok()) continue;
+    static_cast<void>(opened.value().discard_input());
+    chain.adopt(std::move(opened.value()));
+  }
 }
 
 /// The last legal goal once more, so that a goal that was half sent is whole. The servos keep it by
 /// themselves.
-void SecondHand::hold() {
+void SecondHand::write_last_goal() noexcept {
   AxisVector goal{};
   if (!shared_.bus.goal.try_load(goal)) goal = last_.goal;  // killed in the midst of noting it
-  std::size_t number = 0;                                   // in the plan, the drives come first
   for (const BusPart& part : parts_.drives) {
     ServoChain& chain = part.bus->chain;
-    chain.move_to(shared_.plan.chains[number++].port.string());  // it may have come back elsewhere
-    auto port = SerialPort::open(chain.config().port, chain.config().baud);
-    if (!port.ok()) continue;
-    static_cast<void>(port.value().discard_input());
-    chain.adopt(std::move(port.value()));
-    static_cast<void>(chain.write_goals({goal.data() + part.begin, chain.size()}));
+    if (chain.is_open()) static_cast<void>(chain.write_goals({goal.data() + part.begin, chain.size()}));
   }
 }
 
-int SecondHand::rescue() {
-  remember();
-  const std::int64_t noticed = now_ns();
-  const bool torque = shared_.bus.energised.load(std::memory_order_acquire) != 0;
-  const bool moving = seen_ && has_torque(last_.state) && torque;
-  if (moving) hold();
-  StateLog& log = shared_.journal.states;
-  log.push({State::fault, Reason::guardian_died, -1, noticed});
-  shared_.house.add_note("the guardian died; its second hand wrote the last goal again");
-  if (!latched_) write_record();
-  if (moving && !is_latched(last_.state)) {
-    static_cast<void>(carry_out_policy());
-    const SharedLoop& after = memory_.shared();
-    for (const StateEvent& event : after.journal.states.events()) log.push(event);
-    shared_.bus.energised.store(after.bus.energised.load(), std::memory_order_release);
+/// For those who look on. The dead may have left a look half written, which no reader gets past.
+void SecondHand::say_dead() noexcept {
+  shared_.journal.states.push({State::fault, Reason::guardian_died, -1, now_ns()});
+  shared_.house.add_note("the guardian died; its second hand took over");
+  Look look = last_;
+  if (!is_latched(look.state)) {
+    look.state = State::fault;
+    look.reason = Reason::guardian_died;
+    look.joint = -1;
   }
-  end_house(shared_, 1);
+  shared_.look.store(look);
+}
+
+/// The arm first, then those who look on, then the disk.
+int SecondHand::rescue() {
+  const bool torque = shared_.bus.energised.load(std::memory_order_acquire) != 0;
+  if (torque) open_ports();
+  // Where nothing was driven, the last goal is an old one: each motor stands at the goal that it was given.
+  if (torque && seen_ && has_torque(last_.state)) write_last_goal();
+  say_dead();
+  if (torque && !(seen_ && is_latched(last_.state))) carry_out_policy();
+  if (!latched_) {
+    if (recorder_.joinable()) recorder_.join();
+    write_record();
+  }
   return 1;
 }
 
-/// A loop of our own takes the arm over where it stands and ends as the session would have.
-int SecondHand::carry_out_policy() {
-  SharedLoop& own = memory_.shared();
-  const SafetyConfig& safety = own.plan.house.planner.safety;
+/// As the session would have ended, from whatever the guardian was about.
+void SecondHand::carry_out_policy() {
+  const SafetyConfig& safety = shared_.plan.house.planner.safety;
+  const bool off = safety.stop_policy == StopPolicy::off;
   const bool rests = safety.stop_policy == StopPolicy::rest && safety.has_rest_pose;
-  if (!rests && safety.stop_policy != StopPolicy::off) {  // it stays where it is
-    own.bus.energised.store(shared_.bus.energised.load(), std::memory_order_release);
-    return 1;
-  }
   for (const BusPart& part : parts_.drives) part.bus->chain.probe();
+  const bool letting_go = seen_ && last_.state == State::off;
+  if (letting_go || (off && !has_torque(last_.state))) {
+    release();
+  } else if (rests || off) {
+    take_over();
+  } else {
+    raise_torque();  // it stays where it is
+  }
+}
+
+/// A release that was cut short is finished.
+void SecondHand::release() noexcept {
+  std::uint64_t held = 0;
+  for (const BusPart& part : parts_.drives) held |= part.bus->chain.release() << part.begin;
+  shared_.bus.energised.store(held, std::memory_order_release);
+}
+
+/// So is a torque ramp that was.
+void SecondHand::raise_torque() noexcept {
+  std::uint64_t derated = 0;
+  for (std::size_t k = 0; k < kMostAxes; ++k) {
+    if (wants_less_torque(last_.status[k], last_.temperature[k])) derated |= 1ULL << k;
+  }
+  for (const BusPart& part : parts_.drives) {
+    ServoChain& chain = part.bus->chain;
+    if (chain.is_open() && chain.recognise().none()) chain.raise_torque(derated >> part.begin);
+  }
+}
+
+/// A loop of our own takes the arm over where it stands and lays it down. Meanwhile this thread passes on
+/// what is asked of the dead one.
+void SecondHand::take_over() {
+  SharedLoop& own = memory_.shared();
   own.bus.energised.store(shared_.bus.energised.load(), std::memory_order_release);
-  if (!standby_->look().ok()) return 1;
+  if (!standby_->look().ok()) return;
+  attend(own);  // an emergency stop before the request to arm: then nothing moves
   own.requests.arm();
   std::thread loop([this] { standby_->run(); });
   const std::int64_t end = now_ns() + kTakeOver;
-  while (own.bus.answers.load(std::memory_order_acquire) == 0 && now_ns() < end)
-    sleep_until_ns(now_ns() + kMillisecond);
-  if (own.bus.answer.armed) {
-    own.requests.stop(safety.stop_policy);
-  } else {
-    own.requests.close(Closing::at_once);  // refused: torque and goal stay as they are
+  bool ending = false;
+  while (own.house.phase.load(std::memory_order_acquire) != Phase::ended) {
+    pollfd item{estop_.descriptor(), POLLIN, 0};
+    ::poll(&item, 1, kAttend);
+    attend(own);
+    report(own);
+    Look look;
+    const bool whole = own.look.try_load(look);
+    const bool answered = own.bus.answers.load(std::memory_order_acquire) != 0;
+    if (ending || !(answered || now_ns() > end)) continue;
+    const bool armed = answered && own.bus.answer.armed;
+    // Not before it moves: a stop in DISARMED would let go of it.
+    if (armed && !(whole && has_torque(look.state))) continue;
+    // Refused: torque and goal stay as they are.
+    own.requests.close(armed ? Closing::orderly : Closing::at_once);
+    ending = true;
   }
   loop.join();
-  return own.house.exit_code.load();
+  report(own);
+  shared_.bus.energised.store(own.bus.energised.load(), std::memory_order_release);
+}
+
+/// What is asked by socket, session or signal. The stop that is under way is ours: the first one that is
+/// asked for is no second one, and closing is what is done already.
+void SecondHand::attend(SharedLoop& own) noexcept {
+  shared_.beats.second_hand.store(now_ns(), std::memory_order_release);
+  if (estop_.heard()) shared_.requests.estop();
+  Events asked;
+  shared_.requests.take(asked);
+  if (asked.estop) own.requests.estop();
+  if (asked.release) own.requests.release();
+  for (int i = 0; i < asked.stop_requests; ++i) own.requests.stop(asked.stop_policy);
+}
+
+/// The session sees what the own loop does.
+void SecondHand::report(const SharedLoop& own) noexcept {
+  const auto events = own.journal.states.events();
+  for (; reported_ < events.size(); ++reported_) shared_.journal.states.push(events[reported_]);
+  Look look;
+  if (!own.look.try_load(look) || look.at == 0 || look.state == State::disarmed) return;
+  look.cycle += last_.cycle;
+  look.active_cycles = last_.active_cycles;
+  look.first_goal = last_.first_goal;
+  shared_.look.store(look);
 }
 
 }  // namespace rl

@@ -17,8 +17,7 @@ constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;
 // still send everything it owes, so then it stays barred for longer.
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr std::int64_t kOwedTime = 5 * kSecond;
-constexpr std::int64_t kQuietTime = 120 * kMillisecond;     // after late replies: they were the last
-constexpr std::int64_t kBetweenCalls = 600 * kMillisecond;  // longer than any wait between two set-up calls
+constexpr std::int64_t kQuietTime = 120 * kMillisecond;  // after late replies: they were the last
 constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kLeastSupply = 80;  // % of the motors' median voltage: not armed below
@@ -171,7 +170,7 @@ bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length,
   if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
   const std::size_t bytes = request.size() + ids.size() * (length + 6);
   const std::int64_t end = now_ns() + wire_time(bytes) + timeout;
-  if (busy_until_ != nullptr) busy_until_->store(end + kBetweenCalls, std::memory_order_release);
+  wait_at_most(end);
   std::array<std::uint8_t, 512> space;  // NOLINT(cppcoreguidelines-pro-type-member-init): read fills it
   while (!reader_.complete()) {
     const IoStatus ready = port_.wait_readable(end);
@@ -193,7 +192,9 @@ bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std
   for (int turn = 0; turn < tries && !lost_; ++turn) {
     std::size_t length = free_length(ids, out.size(), now_ns());
     if (length == 0) {
-      sleep_until_ns(now_ns() + kBarTime);
+      const std::int64_t end = now_ns() + kBarTime;
+      wait_at_most(end);
+      sleep_until_ns(end);
       overhear(now_ns());
       length = free_length(ids, out.size(), now_ns());
       if (length == 0) continue;

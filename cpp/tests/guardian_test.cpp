@@ -29,11 +29,17 @@ rl::HouseConfig guarded_config(rl::StopPolicy policy) {
 
 /// An emulated arm whose loop is in a guardian, with a source that keeps asking for `lift` degrees more.
 struct Guarded {
-  explicit Guarded(rl::StopPolicy policy) : part(part_of(emulator)) {
+  /// The rest pose lies `away` degrees of the first joint from where the arm stands.
+  explicit Guarded(rl::StopPolicy policy, double away = 0, std::int64_t soft_start = 200 * rl::kMillisecond,
+                   double rate = 50)
+      : part(part_of(emulator)) {
     rl::HouseConfig config = guarded_config(policy);
+    config.planner.safety.soft_start = soft_start;
+    config.rate_hz = rate;
     static_cast<void>(part.bus->chain.read_now(kPatience));
     const auto joints = part.bus->chain.joints();
-    for (std::size_t k = 0; k < 6; ++k) config.planner.axes[k].rest = joints[k].value;  // not far away
+    for (std::size_t k = 0; k < 6; ++k) config.planner.axes[k].rest = joints[k].value;
+    config.planner.axes[0].rest += away;
     auto made = rl::LoopHouse::make(config, {part}, {});
     REQUIRE(made.ok());
     house = std::move(made.value());
@@ -61,6 +67,16 @@ struct Guarded {
     });
     REQUIRE(eventually([&] { return state_of(*house) == rl::State::active; }));
   }
+  /// How far the goal of the first joint has come from where the arm stood, degrees.
+  [[nodiscard]] double moved() {
+    const auto goals = emulator.goals();
+    return goals.empty() ? 0 : part.bus->chain.config().joints[0].to_unit(goals.back()[0]) - begin[0];
+  }
+  [[nodiscard]] bool saw(rl::State state, rl::Reason reason) const {
+    const auto events = house->journal().states.events();
+    return std::any_of(events.begin(), events.end(),
+                       [&](const rl::StateEvent& e) { return e.state == state && e.reason == reason; });
+  }
   void stop_source() {
     done = true;
     if (source.joinable()) source.join();
@@ -80,6 +96,19 @@ struct Guarded {
   std::atomic<bool> done{false};
   std::thread source;
 };
+
+/// A datagram on the emergency-stop socket of a process.
+bool stop_by_socket(int process) {
+  const std::string name = rl::estop_socket(process);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::copy(name.begin(), name.end(), address.sun_path + 1);
+  const int sender = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  const bool sent = ::sendto(sender, "stop", 4, 0, reinterpret_cast<sockaddr*>(&address), size) == 4;
+  ::close(sender);
+  return sent;
+}
 
 /// No goal was written while we looked on.
 bool silence_for(rl::emulator::Emulator& emulator, std::int64_t time) {
@@ -175,32 +204,131 @@ TEST_CASE("a stopped guardian is killed before anybody else writes, and never wr
 }
 
 TEST_CASE("a guardian that is stopped while it arms is soon noticed") {
-  Guarded arm(rl::StopPolicy::hold);
-  arm.emulator.fault("mute", {{"id", 4.0}});  // it asks this motor again and again
-  bool armed = true;
-  std::thread asks([&] { armed = arm.house->arm().ok(); });
-  rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
-  const std::int64_t stopped = rl::now_ns();
-  REQUIRE(::kill(arm.house->guardian(), SIGSTOP) == 0);
-  CHECK(eventually([&] { return arm.house->ended(); }));
-  CHECK(rl::now_ns() - stopped < 5 * rl::kSecond);
-  asks.join();
-  CHECK(!armed);
-  CHECK(arm.torque(0));
+  std::int64_t best = rl::kSecond;
+  for (int turn = 0; turn < 3; ++turn) {  // a host that stands still for a moment does so in one of them
+    Guarded arm(rl::StopPolicy::rest);
+    arm.emulator.fault("late", {{"rate", 1.0}, {"ms", 15.0}});  // each exchange with a motor takes its time
+    bool armed = true;
+    std::thread asks([&] { armed = arm.house->arm().ok(); });
+    rl::sleep_until_ns(rl::now_ns() + 100 * rl::kMillisecond);
+    const std::int64_t stopped = rl::now_ns();
+    REQUIRE(::kill(arm.house->guardian(), SIGSTOP) == 0);
+    CHECK(eventually([&] { return arm.house->ended(); }));
+    best = std::min(best, rl::now_ns() - stopped);
+    asks.join();
+    CHECK(!armed);
+    CHECK(arm.torque(0));
+  }
+  CHECK(best < 500 * rl::kMillisecond);
 }
 
-TEST_CASE("without its second hand nothing is armed again, and it is said") {
+TEST_CASE("an arming that is cut short by the guardian's death leaves no arm half energised") {
+  Guarded arm(rl::StopPolicy::rest, 10);
+  arm.emulator.fault("late", {{"rate", 1.0}, {"ms", 15.0}});
+  std::thread asks([&] { static_cast<void>(arm.house->arm()); });
+  CHECK(eventually([&] { return arm.emulator.registers(1)[40] == 1; }));
+  REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+  CHECK(arm.emulator.registers(6)[40] == 0);
+  arm.emulator.fault("late", {{"rate", 0.0}, {"ms", 15.0}});
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  asks.join();
+  CHECK(arm.torque(0));
+  CHECK(arm.saw(rl::State::off, rl::Reason::rest_reached));
+  CHECK(arm.house->exit_code() == 1);
+}
+
+TEST_CASE("a guardian that dies before its first goal moves nothing but by the stop policy") {
+  Guarded arm(rl::StopPolicy::hold, 0, rl::kSecond, 10);
+  REQUIRE(arm.house->arm().ok());  // the first goal leaves at the next deadline
+  rl::sleep_until_ns(rl::now_ns() + 5 * rl::kMillisecond);
+  REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  for (const auto& row : arm.emulator.goals()) {
+    for (std::size_t k = 0; k < 6; ++k) {
+      CHECK(std::abs(arm.part.bus->chain.config().joints[k].to_unit(row[k]) - arm.begin[k]) < 3);
+    }
+  }
+}
+
+TEST_CASE("a torque ramp that is cut short goes on to the whole limit") {
+  Guarded arm(rl::StopPolicy::hold, 0, 20 * rl::kSecond);
+  REQUIRE(arm.house->arm().ok());
+  CHECK(eventually([&] { return state_of(*arm.house) == rl::State::soft_start; }));
+  REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.torque(1));
+  for (int id = 1; id <= 6; ++id) {
+    CHECK(eventually([&] {
+      const auto regs = arm.emulator.registers(id);
+      return regs[48] + 256 * regs[49] == regs[16] + 256 * regs[17];
+    }));
+  }
+}
+
+TEST_CASE("a warm arm is laid down by the second hand too") {
+  Guarded arm(rl::StopPolicy::rest, 5);
+  arm.arm();
+  arm.emulator.set_register(3, 63, std::vector<std::uint8_t>{64});  // too hot to be armed, not to move
+  REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.torque(0));
+  CHECK(arm.saw(rl::State::off, rl::Reason::rest_reached));
+}
+
+TEST_CASE("an emergency stop is heard while the second hand lays the arm down") {
+  for (const bool by_socket : {true, false}) {
+    Guarded arm(rl::StopPolicy::rest, 60);
+    arm.arm();
+    arm.stop_source();
+    REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+    CHECK(eventually([&] { return arm.moved() > 8; }));
+    const std::int64_t asked = rl::now_ns();
+    if (by_socket) {
+      CHECK(stop_by_socket(arm.house->second_hand()));
+    } else {
+      arm.house->requests().estop();
+    }
+    CHECK(eventually([&] { return arm.house->ended(); }));
+    CHECK(rl::now_ns() - asked < rl::kSecond);
+    CHECK(arm.saw(rl::State::estop, rl::Reason::estop));
+    CHECK(state_of(*arm.house) == rl::State::estop);
+    CHECK(arm.torque(1));
+    CHECK(arm.house->still_energised().size() == 6);
+    CHECK(arm.moved() < 45);
+  }
+}
+
+TEST_CASE("two stop requests release an arm that the second hand lays down, one does not") {
+  Guarded arm(rl::StopPolicy::rest, 60);
+  arm.arm();
+  arm.stop_source();
+  REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return arm.moved() > 5; }));
+  arm.house->requests().stop(rl::StopPolicy::rest);
+  CHECK(eventually([&] { return arm.moved() > 12; }));
+  arm.house->requests().stop(rl::StopPolicy::rest);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.saw(rl::State::off, rl::Reason::second_stop));
+  CHECK(arm.torque(0));
+  CHECK(arm.moved() < 50);
+}
+
+TEST_CASE("without its second hand an arm is held, nothing resumes or arms, and it is said") {
   Guarded arm(rl::StopPolicy::rest);
   arm.arm();
   REQUIRE(::kill(arm.house->second_hand(), SIGKILL) == 0);
+  CHECK(eventually([&] { return arm.saw(rl::State::hold, rl::Reason::unguarded); }));
   CHECK(eventually([&] {
     const auto faults = arm.house->faults(arm.house->look());
     return std::any_of(faults.begin(), faults.end(),
                        [](const std::string& f) { return f.find("second hand") != std::string::npos; });
   }));
-  arm.stop_source();
-  arm.house->requests().estop();
+  rl::sleep_until_ns(rl::now_ns() + 300 * rl::kMillisecond);  // the source asks for a resume all the time
+  CHECK(state_of(*arm.house) == rl::State::hold);
+  CHECK(arm.torque(1));
+  CHECK(eventually([&] { return stop_by_socket(arm.house->guardian()); }));
   CHECK(eventually([&] { return state_of(*arm.house) == rl::State::estop; }));
+  arm.stop_source();
   arm.house->requests().reset();
   CHECK(eventually([&] { return state_of(*arm.house) == rl::State::disarmed; }));
   const auto again = arm.house->arm();
@@ -210,17 +338,21 @@ TEST_CASE("without its second hand nothing is armed again, and it is said") {
   CHECK(arm.torque(0));
 }
 
+TEST_CASE("an arm without a second hand is laid down when it is asked to stop") {
+  Guarded arm(rl::StopPolicy::rest, 5);
+  arm.arm();
+  REQUIRE(::kill(arm.house->second_hand(), SIGKILL) == 0);
+  CHECK(eventually([&] { return state_of(*arm.house) == rl::State::hold; }));
+  arm.house->requests().stop(rl::StopPolicy::rest);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.saw(rl::State::off, rl::Reason::rest_reached));
+  CHECK(arm.torque(0));
+}
+
 TEST_CASE("a datagram on its socket is an emergency stop") {
   Guarded arm(rl::StopPolicy::rest);
   arm.arm();
-  const std::string name = rl::estop_socket(arm.house->second_hand());
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::copy(name.begin(), name.end(), address.sun_path + 1);
-  const int sender = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  CHECK(::sendto(sender, "stop", 4, 0, reinterpret_cast<sockaddr*>(&address), size) == 4);
-  ::close(sender);
+  CHECK(stop_by_socket(arm.house->second_hand()));
   CHECK(eventually([&] { return state_of(*arm.house) == rl::State::estop; }));
   CHECK(arm.torque(1));
   arm.house->requests().resume();
@@ -232,6 +364,21 @@ TEST_CASE("a signal to the guardian ends the session by its stop policy") {
   arm.arm();
   REQUIRE(::kill(arm.house->guardian(), SIGTERM) == 0);
   CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.house->exit_code() == 0);
+  CHECK(arm.torque(0));
+}
+
+TEST_CASE("signals to guardian and second hand and the session's own request are one stop") {
+  Guarded arm(rl::StopPolicy::rest, 20);
+  arm.arm();
+  arm.stop_source();
+  REQUIRE(::kill(arm.house->guardian(), SIGTERM) == 0);
+  REQUIRE(::kill(arm.house->second_hand(), SIGTERM) == 0);
+  rl::sleep_until_ns(rl::now_ns() + 60 * rl::kMillisecond);
+  REQUIRE(::kill(arm.house->guardian(), SIGHUP) == 0);
+  arm.house->requests().stop(rl::StopPolicy::rest);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.saw(rl::State::off, rl::Reason::rest_reached));
   CHECK(arm.house->exit_code() == 0);
   CHECK(arm.torque(0));
 }

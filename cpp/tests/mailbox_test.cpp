@@ -118,3 +118,15 @@ TEST_CASE("the histogram's quantiles are within two per cent") {
   CHECK(h.max() == 10'000'000);
   CHECK(h.count() == 100'000);
 }
+
+TEST_CASE("a value that a killed writer left half written is made whole by the next one") {
+  rl::Seqlock<std::array<int, 4>> box;
+  box.store({1, 1, 1, 1});
+  auto& version = reinterpret_cast<std::atomic<std::uint32_t>&>(box);  // its first member
+  version = version + 1;                                               // in the midst of a store
+  std::array<int, 4> out{};
+  CHECK(!box.try_load(out));
+  box.store({2, 2, 2, 2});
+  REQUIRE(box.try_load(out));
+  CHECK(out[3] == 2);
+}

@@ -209,6 +209,30 @@ TEST_CASE("a dead source ends in the rest pose after ten seconds") {
   CHECK(ticks <= 502);
 }
 
+TEST_CASE("without a second hand an arm is held, not resumed, and laid down on a stop or by a dead source") {
+  for (const bool asked : {true, false}) {
+    Rig rig;
+    rig.to_active();
+    Events alone = calm();
+    alone.unguarded = true;
+    CHECK(rig.tick(alone).state == State::hold);
+    Events resume = alone;
+    resume.resume = true;
+    rig.tick(resume);
+    for (int i = 0; i < 1000; ++i) CHECK(rig.tick(alone).state == State::hold);
+    Events last = alone;
+    if (asked) {
+      last.stop_requests = 1;
+      CHECK(rig.tick(last).state == State::rest);
+    } else {
+      last.heartbeat_age = kSecond;
+      for (int i = 0; i < 502; ++i) rig.tick(last);
+      CHECK(rig.machine.state() == State::rest);
+    }
+    CHECK(rig.tick(alone).state == State::rest);
+  }
+}
+
 TEST_CASE("a blocked rest move holds one second and then lets go") {
   Rig rig = in(State::rest);
   Events e = calm();

@@ -30,18 +30,28 @@ most = (column(-110), column(110), column(240), column(4000), column(1e5), colum
 limits = _core.Limits(*most, [False] * n)
 config = _core.LoopConfig()
 config.source, config.house, config.soft_start_s = "setpoints", "guardian", 0.3
-config.rest_pose, config.hold_to_rest_s = np.array(given["rest"]), given["hold_to_rest_s"]
+config.stop_policy, config.hold_to_rest_s = given["stop"], given["hold_to_rest_s"]
+if given["rest"]:
+    config.rest_pose = np.array(given["rest"])
 bus = _core.ServoBus(given["port"], "sts3215", joints)
 bus.open()
 bus.configure()
-loop = _core.ControlLoop([(slice(0, n), bus)], limits, config)
+leaders = []
+if "leader" in given:
+    config.source = "leader"
+    leads = [_core.JointCalibration(*j) for j in given["leads"]]
+    lead = _core.ServoBus(given["leader"], "sts3215", leads, energise=False)
+    lead.open()
+    leaders = [(slice(0, n), lead)]
+loop = _core.ControlLoop([(slice(0, n), bus)], limits, config, leaders)
 loop.start()
 loop.arm()
 pose = loop.snapshot().values
 began = time.monotonic()
 while True:
     wanted = pose + np.array([15 * np.sin(3 * (time.monotonic() - began)), 0, 0, 0, 0, 0])
-    loop.push_setpoint(wanted, _core.monotonic_ns())
+    if not leaders:
+        loop.push_setpoint(wanted, _core.monotonic_ns())
     if loop.snapshot().state == "HOLD":
         loop.resume()
     state = loop.snapshot().state
@@ -76,13 +86,12 @@ def arm():
     emulator.close()
 
 
-@pytest.fixture
-def source(arm):
+def moving(arm, **given):
     """A process that moves `arm` through a guardian; (process, guardian, second hand) once it is in motion."""
     joints = [
         (j.name, j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max, j.mode) for j in arm.calibration()
     ]
-    given = {"port": arm.port, "joints": joints, "rest": arm.rest_pose("degrees").tolist(), "hold_to_rest_s": 1.0}
+    given = {"port": arm.port, "joints": joints, "hold_to_rest_s": 1.0, "rest": None, "stop": "rest"} | given
     child = subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(given)], stdout=subprocess.PIPE, text=True)
     words = [""]
     while words[0] != "ACTIVE":
@@ -95,6 +104,31 @@ def source(arm):
     for left in (int(words[1]), int(words[2])):
         if alive(left):
             os.kill(left, signal.SIGKILL)
+
+
+@pytest.fixture
+def source(arm):
+    yield from moving(arm, rest=arm.rest_pose("degrees").tolist())
+
+
+@pytest.fixture(params=["no rest pose", "off", "hold"])
+def restless(arm, request):
+    """Its session knows no rest pose, or is not to go there."""
+    if request.param == "no rest pose":
+        yield from moving(arm)
+    else:
+        yield from moving(arm, rest=arm.rest_pose("degrees").tolist(), stop=request.param)
+
+
+@pytest.fixture
+def follower(arm):
+    """It follows a leader that waves by itself, session or not."""
+    leader = _core.Emulator("so101-leader", wave=True)
+    joints = [
+        (j.name, j.id, j.drive_mode, j.homing_offset, j.range_min, j.range_max, j.mode) for j in leader.calibration()
+    ]
+    yield from moving(arm, rest=arm.rest_pose("degrees").tolist(), leader=leader.port, leads=joints)
+    leader.close()
 
 
 def test_the_guardian_outlives_a_killed_session_and_lays_the_arm_down(arm, source):
@@ -118,6 +152,34 @@ def test_a_stopped_session_is_held_and_moves_nothing_when_it_wakes_without_being
     assert (held == held[0]).all()
     assert alive(guardian)
     assert torque(arm) == [1] * 6
+
+
+def test_a_killed_sessions_arm_that_cannot_be_laid_down_keeps_its_torque_and_frees_its_port(arm, restless):
+    child, guardian, second = restless
+    child.kill()
+    child.wait()
+    assert eventually(lambda: not alive(guardian) and not alive(second))
+    assert torque(arm) == [1] * 6
+    bus = _core.ServoBus(arm.port, "sts3215", arm.calibration())
+    bus.open()  # as `rl release` does
+    bus.close()
+
+
+def test_an_arm_that_follows_a_leader_is_laid_down_when_its_session_is_killed(arm, follower):
+    child, guardian, second = follower
+    child.kill()
+    child.wait()
+    assert eventually(lambda: torque(arm) == [0] * 6)
+    assert eventually(lambda: not alive(guardian) and not alive(second))
+
+
+def test_a_guardian_alone_lays_its_arm_down_and_ends(arm, source):
+    child, guardian, second = source
+    os.kill(second, signal.SIGKILL)
+    child.kill()
+    child.wait()
+    assert eventually(lambda: torque(arm) == [0] * 6)
+    assert eventually(lambda: not alive(guardian))
 
 
 def test_a_datagram_stops_the_arm_and_leaves_a_black_box(arm, tmp_path, monkeypatch, capsys):

@@ -48,6 +48,9 @@ class BusGroup {
 
   /// Spins for the last part of the wait: only with real-time priority, or the scheduler takes the core away.
   void spin(bool on) noexcept { spin_ = on; }
+  /// Arming is taking over what another loop left energised: the same motors are enough, however warm they
+  /// are, and they get their whole torque, also where a ramp was cut short.
+  void take_over() noexcept { taking_over_ = true; }
   /// Who brings back a port that has gone; nullptr: nobody.
   void reconnect_by(Reconnector* reconnector) noexcept { reconnector_ = reconnector; }
   [[nodiscard]] const std::vector<ServoChain*>& chains() const noexcept { return chains_; }
@@ -62,7 +65,6 @@ class BusGroup {
   [[nodiscard]] bool switch_on(const BusPart& part, ArmAnswer& answer, Reading& reading, std::int64_t& stamp,
                                ServoChain::Found& found) noexcept;
   void send_torque() noexcept;
-  [[nodiscard]] bool guarded_by_nobody() const noexcept;
 
   std::vector<BusPart> drives_;
   std::vector<BusPart> leaders_;
@@ -74,6 +76,7 @@ class BusGroup {
   std::int64_t period_;
   std::int64_t source_timeout_;
   bool spin_ = false;
+  bool taking_over_ = false;
   double torque_ = 1.0;
   std::uint64_t derated_ = 0;
   int torque_repeats_ = 0;

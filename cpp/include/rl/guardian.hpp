@@ -43,8 +43,8 @@ class GuardianProcess {
 /// The whole life of the executable: second hand and, as its child, guardian. Returns the exit status.
 int run_guardian(int descriptor);
 
-/// The name of the socket, without its leading zero, on which a datagram is an emergency stop: one a second
-/// hand.
-[[nodiscard]] std::string estop_socket(int second_hand);
+/// The name of the socket, without its leading zero, on which a datagram is an emergency stop: a second
+/// hand's, and a guardian's that has lost its own.
+[[nodiscard]] std::string estop_socket(int process);
 
 }  // namespace rl

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "rl/affinity.hpp"
 #include "rl/bus_group.hpp"
 #include "rl/control_loop.hpp"
 #include "rl/shared_loop.hpp"
@@ -39,6 +40,8 @@ class LoopWorker {
 
   /// Opens what is not open yet; every joint is heard at least once; leaders are without torque.
   Result<> look();
+  /// It takes over what another loop left energised (BusGroup).
+  void take_over() noexcept { bus_.take_over(); }
   /// Asks for real-time permission and runs to the end of the state machine; then `phase` is `ended`.
   void run() noexcept;
   [[nodiscard]] const std::vector<BusPart>& drives() const noexcept { return bus_.drives(); }
@@ -51,6 +54,7 @@ class LoopWorker {
   BusGroup bus_;
   Planner planner_;
   LoopJournal journal_;
+  CorePin core_;
 };
 
 /// The chains of a plan, closed, as the parts of a worker. usage or calibration error when one is impossible.

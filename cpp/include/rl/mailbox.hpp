@@ -25,7 +25,9 @@ class Seqlock {
 
  public:
   void store(const T& value) noexcept {
-    const std::uint32_t version = version_.load(std::memory_order_relaxed);
+    // Even, also where a writer was killed in the midst of it: who takes its place makes the value whole
+    // again.
+    const std::uint32_t version = version_.load(std::memory_order_relaxed) & ~1U;
     version_.store(version + 1, std::memory_order_relaxed);
     const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
     for (std::size_t i = 0; i < kWords; ++i) {

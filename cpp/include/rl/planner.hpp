@@ -31,10 +31,18 @@ struct Reading {
   std::uint64_t missing = 0;
   std::uint64_t rebooted = 0;  ///< bit k: found without the torque that it had
   bool hang_up = false;
+  bool unguarded = false;  ///< the second hand is gone
 
   AxisVector leader{};
   std::array<std::int64_t, kMostAxes> leader_captured{};
 };
+
+/// Half the torque is enough for a joint that is overloaded or nearly too hot.
+[[nodiscard]] constexpr bool wants_less_torque(std::uint8_t status, std::uint8_t temperature) noexcept {
+  constexpr std::uint8_t kOverload = 32;
+  constexpr std::uint8_t kDerate = 65;  // deg C
+  return (status & kOverload) != 0 || temperature >= kDerate;
+}
 
 enum class SourceKind : std::uint8_t { chunks, setpoints, leader };
 

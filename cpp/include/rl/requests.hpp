@@ -16,7 +16,16 @@ class Requests {
   void arm() noexcept { arm_.store(true, std::memory_order_release); }
   /// True when the loop had not taken the request: then it never will.
   [[nodiscard]] bool withdraw_arm() noexcept { return arm_.exchange(false, std::memory_order_acq_rel); }
-  void close(Closing closing) noexcept { closing_.store(closing, std::memory_order_release); }
+  /// By the stop policy unless a stop is under way already: it never makes one harsher, so that a signal may
+  /// ask for it in every process that it reaches. `at_once` is not taken back.
+  void close(Closing closing) noexcept {
+    Closing none = Closing::no;
+    if (closing == Closing::at_once) {
+      closing_.store(closing, std::memory_order_release);
+    } else {
+      closing_.compare_exchange_strong(none, closing, std::memory_order_acq_rel);
+    }
+  }
   void stop(StopPolicy policy) noexcept {
     policy_.store(policy, std::memory_order_relaxed);
     stop_.fetch_add(1, std::memory_order_release);

@@ -48,6 +48,7 @@ enum class Reason : std::uint8_t {
   reset,
   released,
   guardian_died,
+  unguarded,
 };
 /// One line for people.
 [[nodiscard]] const char* to_string(Reason reason) noexcept;
@@ -96,6 +97,7 @@ struct Events {
   int blocked_joint = -1;  ///< it does not follow its goals
   bool bus_lost = false;
   bool hang_up = false;
+  bool unguarded = false;  ///< nobody would take over if this process died
   bool overrun = false;
   bool illegal_burst = false;
 

@@ -5,9 +5,10 @@
 #include <sys/types.h>
 
 #include <memory>
-#include <vector>
+#include <thread>
 
 #include "rl/loop_worker.hpp"
+#include "rl/session_watch.hpp"
 
 namespace rl {
 
@@ -23,14 +24,21 @@ class SecondHand {
 
  private:
   [[nodiscard]] bool heart_beats() noexcept;
+  void stand_by(pid_t guardian, SessionWatch& session);
   void remember() noexcept;
-  void look_after_session(pid_t session) noexcept;
-  void listen() noexcept;
-  void watch_latch() noexcept;
+  void lock_memory() noexcept;
+  void watch_latch(bool aside) noexcept;
   void write_record() noexcept;
   int rescue();
-  void hold();
-  int carry_out_policy();
+  void open_ports();
+  void write_last_goal() noexcept;
+  void say_dead() noexcept;
+  void carry_out_policy();
+  void release() noexcept;
+  void raise_torque() noexcept;
+  void take_over();
+  void attend(SharedLoop& own) noexcept;
+  void report(const SharedLoop& own) noexcept;
 
   SharedLoop& shared_;
   RecordRing records_;
@@ -38,13 +46,14 @@ class SecondHand {
   LoopMemory memory_;     ///< of the loop that carries out the stop policy in the guardian's place
   Parts parts_;
   std::unique_ptr<LoopWorker> standby_;
+  NamedSocket estop_;
+  std::thread recorder_;  ///< writes a black box while this thread goes on watching
   int timer_ = -1;
-  int socket_ = -1;
-  int session_ = -1;
   Look last_;  ///< the guardian's newest look that was whole
   bool seen_ = false;
   std::int64_t beat_ = 0;
-  int silent_ = 0;  ///< own wake-ups without a beat: a suspended machine wakes neither
+  int silent_ = 0;            ///< own wake-ups without a beat: a suspended machine wakes neither
+  std::size_t reported_ = 0;  ///< changes of state of the own loop that are in the shared journal
 };
 
 }  // namespace rl

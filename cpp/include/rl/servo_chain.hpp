@@ -111,6 +111,12 @@ class ServoChain {
     bool off = false;
   };
   [[nodiscard]] Trouble energise(std::size_t joint, std::int64_t& stamp, Found& found) noexcept;
+  /// The whole configured torque limit at once, half of it where `derated`, and no ramp from here on. After
+  /// `recognise`, which reads the limits. Nobody acknowledges it, so it is said three times.
+  void raise_torque(std::uint64_t derated) noexcept {
+    found_limits_ = torque_limits_;
+    for (int turn = 0; turn < 3; ++turn) static_cast<void>(write_torque_limits(1, derated));
+  }
   /// Identity, calibration, range, status, temperature of every motor, as `check`, without warnings.
   [[nodiscard]] Trouble check_quick() noexcept { return judge_all(false); }
   /// Whether these are the motors of this configuration, by model and calibration, whatever state they are
@@ -165,6 +171,10 @@ class ServoChain {
   void hail() noexcept;
 
   // set-up
+  /// Each single wait is announced by itself, so that whoever watches takes a stopped process for one soon.
+  void wait_at_most(std::int64_t end) noexcept {
+    if (busy_until_ != nullptr) busy_until_->store(end, std::memory_order_release);
+  }
   bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept;
   bool exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout) noexcept;
   bool read_bytes(std::uint8_t id, std::uint8_t address, std::span<std::uint8_t> out, int tries = 3) noexcept;

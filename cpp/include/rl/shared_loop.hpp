@@ -93,6 +93,13 @@ struct Beats {
   std::atomic<std::int64_t> second_hand{0};
   std::atomic<int> guardian{0};      ///< its process id
   std::atomic<bool> guarded{false};  ///< there is to be a second hand
+
+  /// The second hand that should be there is dead or stopped.
+  [[nodiscard]] bool unguarded(std::int64_t now) const noexcept {
+    constexpr std::int64_t kSilent = 500'000'000;
+    return guarded.load(std::memory_order_relaxed) &&
+           now - second_hand.load(std::memory_order_acquire) > kSilent;
+  }
 };
 
 struct SharedLoop {
