@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.faults import (
     adversarial,
     chunk_boundaries,
+    compressed,
     eeprom,
     kills,
     late_replies,
@@ -82,6 +83,23 @@ def _registers(found: Outcome) -> list[Figure]:
         Figure(
             "late replies of single reads: wrong values", f"{f['wrong']:g} of {f['late']:g} late", "0", f["wrong"] == 0
         )
+    ]
+
+
+def _line_late(found: Outcome) -> list[Figure]:
+    f, what = found.figures, "virtual time, late, damaged, doubled, noisy replies"
+    telling = f["telling"] / f["fresh"]
+    return [
+        Figure(f"{what}: wrong values", f"{f['wrong']:g} of {f['fresh']:g}", "0", f["wrong"] == 0),
+        Figure(f"{what}: struck", f"{found.work} (an old value would show in {telling:.0%})"),
+    ]
+
+
+def _line_loss(found: Outcome) -> list[Figure]:
+    f, what = found.figures, "virtual time, 1.0% of replies lost for 1 h"
+    return [
+        at_most(f"{what}: age of the oldest position p99.9", f["age_ms_p99.9"], 25, "ms"),
+        Figure(f"{what}: arms held for it", f"{f['stale']:g} ({f['lost']:g} lost)", "0", f["stale"] == 0),
     ]
 
 
@@ -177,6 +195,8 @@ CAMPAIGNS: dict[str, Campaign] = {
     "loss_1": _loss(0.01, 3600),
     "late_replies": (lambda part, seed: late_replies.run(scaled(1_000_000, part, 2_000), seed), _late),
     "late_registers": (lambda part, seed: late_replies.run_registers(scaled(1_000_000, part, 200), seed), _registers),
+    "line_late": (lambda _, seed: compressed.late(1_000_000, seed), _line_late),
+    "line_loss": (lambda _, seed: compressed.loss(seed), _line_loss),
     "stall": (lambda part, seed: stall.run(scaled(100, part, 5), seed), _stall),
     "silent_motor": (lambda part, seed: silent_motor.run(seed=seed), _silent),
     "eeprom": (lambda part, seed: eeprom.run(scaled(100, part, 3)), _eeprom),
