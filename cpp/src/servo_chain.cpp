@@ -156,8 +156,9 @@ std::size_t ServoChain::free_length(Bytes ids, std::size_t smallest, std::int64_
   return 0;
 }
 
-bool ServoChain::send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept {
-  if (request.size() == 0 || !port_.is_open() || !reader_.begin(request.bytes(), ids, length, echo))
+bool ServoChain::send(const Request& request, Bytes ids, std::size_t length, EchoMode echo,
+                      bool owed) noexcept {
+  if (request.size() == 0 || !port_.is_open() || !reader_.begin(request.bytes(), ids, length, echo, owed))
     return false;
   IoStatus status = port_.discard_input();
   if (status == IoStatus::ok) status = port_.write(request.bytes());
@@ -165,9 +166,9 @@ bool ServoChain::send(const Request& request, Bytes ids, std::size_t length, Ech
   return status == IoStatus::ok;
 }
 
-bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length,
-                          std::int64_t timeout) noexcept {
-  if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
+bool ServoChain::exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout,
+                          bool owed) noexcept {
+  if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none, owed)) return false;
   const std::size_t bytes = request.size() + ids.size() * (length + 6);
   const std::int64_t end = now_ns() + wire_time(bytes) + timeout;
   wait_at_most(end);
@@ -200,7 +201,7 @@ bool ServoChain::read_bytes(std::uint8_t id, std::uint8_t address, std::span<std
       if (length == 0) continue;
     }
     const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
-    if (exchange(request, ids, length, setup_timeout(turn))) {
+    if (exchange(request, ids, length, setup_timeout(turn), length > out.size())) {
       std::copy_n(reader_.replies()[0].data.begin(), out.size(), out.begin());
       heard_ = now_ns();
       return true;

@@ -103,7 +103,8 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
     block_at_ = now;
     ++block_turn_;
   }
-  const std::size_t length = free_length(ids, block ? kBlockBytes : kPositionBytes, now);
+  const std::size_t smallest = block ? kBlockBytes : kPositionBytes;
+  const std::size_t length = free_length(ids, smallest, now);
   if (length == 0) {  // every length could be a late reply's: missed in this cycle
     overhear(now);
     if (sync) hail();
@@ -112,7 +113,7 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   const auto bytes = static_cast<std::uint8_t>(length);
   const Request request = sync ? encode_sync_read(at::kPresentPosition, bytes, ids)
                                : encode_read(ids[0], at::kPresentPosition, bytes);
-  if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none)) return;
+  if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none, length > smallest)) return;
   const std::int64_t answer = wire_time(request.size() + ids.size() * (length + 6)) +
                               static_cast<std::int64_t>(ids.size()) * kMotorDelay + allowance_;
   request_end_ = std::min(now + answer, budget_end_);
@@ -185,7 +186,7 @@ bool ServoChain::ask_one(Question question, std::uint8_t id, std::size_t bytes, 
   const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
   const std::int64_t answer = wire_time(request.size() + length + 6) + kMotorDelay;
   if (now + answer + kReserve / 3 > budget_end_) return false;  // an answer behind the budget is merely lost
-  if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none)) return false;
+  if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none, length > bytes)) return false;
   request_end_ = std::min(now + answer + allowance_, budget_end_);
   asks_ = question;
   active_ = true;

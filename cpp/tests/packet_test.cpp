@@ -94,6 +94,27 @@ TEST_CASE("one damaged reply does not cost the others") {
   }
 }
 
+TEST_CASE(
+    "a shorter reply whose length was damaged does not pass with the next header's mark as its checksum") {
+  const std::uint8_t ids[2] = {1, 2};
+  for (const std::size_t more : {1U, 2U}) {
+    for (unsigned value = 0; value < 256; ++value) {
+      rl::ReplyReader reader;
+      const std::size_t length = 4;
+      const auto request = rl::encode_sync_read(56, length, ids);
+      std::vector<std::uint8_t> stream =
+          reply(1, 0, std::vector<std::uint8_t>(length - more, static_cast<std::uint8_t>(value)));
+      stream[3] = static_cast<std::uint8_t>(stream[3] + more);
+      add(stream, reply(2, 0, {7, 8, 9, 10}));
+      CHECK(rl::parse_packet(stream).kind == rl::ParseKind::packet);  // by itself it is one
+      REQUIRE(reader.begin(request.bytes(), ids, length, rl::EchoMode::none, true));
+      reader.feed(stream);
+      CHECK(!reader.replies()[0].arrived);
+      CHECK(reader.replies()[1].arrived);
+    }
+  }
+}
+
 TEST_CASE("more input than the buffer holds is read in full") {
   rl::ReplyReader reader;
   const std::uint8_t id = 9;

@@ -32,7 +32,12 @@ class ReplyReader {
  public:
   /// Begins a request: `ids` asked for `length` bytes each (0: ping or write). What was fed before is
   /// forgotten. False when the request is larger than the reader (then nothing will be accepted).
-  bool begin(Bytes sent, Bytes ids, std::size_t length, EchoMode echo) noexcept {
+  ///
+  /// `owed`: a late reply that is one or two bytes shorter may come. When its length byte is damaged so that
+  /// it fits, the mark of the next header behind it makes its checksum right, always: sum + (its complement)
+  /// + 1 is 0. So a checksum of FF is not believed then.
+  bool begin(Bytes sent, Bytes ids, std::size_t length, EchoMode echo, bool owed = false) noexcept {
+    owed_ = owed;
     count_ = head_ = size_ = 0;
     arrived_ = rejected_ = 0;
     echo_seen_ = false;
@@ -132,7 +137,8 @@ class ReplyReader {
     }
     const Parsed parsed = parse_packet(rest);
     if (parsed.kind == ParseKind::need_more) return false;
-    if (parsed.kind != ParseKind::packet || parsed.packet.error > kLargestStatus) {
+    if (parsed.kind != ParseKind::packet || parsed.packet.error > kLargestStatus ||
+        (owed_ && rest[parsed.consumed - 1] == 0xFF)) {
       reject();
       return true;
     }
@@ -189,6 +195,7 @@ class ReplyReader {
   std::size_t sent_size_ = 0;
   EchoMode echo_ = EchoMode::none;
   bool echo_seen_ = false;
+  bool owed_ = false;
 };
 
 }  // namespace rl

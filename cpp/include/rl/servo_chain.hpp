@@ -74,7 +74,8 @@ class ServoChain {
   void take_over(ServoChain& fresh) noexcept;
   /// Where it is to be opened from now on.
   void move_to(std::string port) { config_.port = std::move(port); }
-  /// What the joints are called in messages from now on, in their order: as a robot of several arms calls them.
+  /// What the joints are called in messages from now on, in their order: as a robot of several arms calls
+  /// them.
   void name_joints(const std::vector<std::string>& names);
   void close() noexcept { port_.close(); }
   /// Where each set-up call says until when it may be silent, ns: for who watches the loop. nullptr: nowhere.
@@ -175,8 +176,9 @@ class ServoChain {
   void wait_at_most(std::int64_t end) noexcept {
     if (busy_until_ != nullptr) busy_until_->store(end, std::memory_order_release);
   }
-  bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo) noexcept;
-  bool exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout) noexcept;
+  bool send(const Request& request, Bytes ids, std::size_t length, EchoMode echo, bool owed = false) noexcept;
+  bool exchange(const Request& request, Bytes ids, std::size_t length, std::int64_t timeout,
+                bool owed = false) noexcept;
   bool read_bytes(std::uint8_t id, std::uint8_t address, std::span<std::uint8_t> out, int tries = 3) noexcept;
   bool write_bytes(std::uint8_t id, std::uint8_t address, Bytes data, std::int64_t timeout) noexcept;
   bool read_value(std::uint8_t id, const Register& reg, int& value) noexcept;
