@@ -32,6 +32,13 @@ core-test: .venv/ready
 	$(tools) cmake --workflow --preset asan
 	$(tools) cmake --workflow --preset tsan
 
+# A million random sequences of events against the state machine, and as many against the planner around it.
+SEQUENCES ?= 1000000
+sequences: .venv/ready
+	$(tools) cmake --preset release
+	$(tools) cmake --build --preset release --target rl_tests
+	RL_SEQUENCES=$(SEQUENCES) build/release/cpp/tests/rl_tests "random events"
+
 tidy: .venv/ready
 	$(tools) cmake --preset release
 	find cpp/src cpp/emulator -name '*.cpp' | xargs -P 2 -n 4 $(venv)/clang-tidy -quiet -p build/release
@@ -48,4 +55,4 @@ core:
 	rm -f .venv/ready
 	$(MAKE) .venv/ready
 
-.PHONY: demo test lint core-test tidy fuzz core
+.PHONY: demo test lint core-test sequences tidy fuzz core

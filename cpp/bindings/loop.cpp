@@ -294,6 +294,7 @@ py::dict report(LoopHandle& self) {
   }
   out["missing"] = missing;
   out["clamped"] = tally.clamped.load();
+  out["warnings"] = house.warnings();
   py::dict rejected;
   for (std::size_t r = 1; r < rl::kRefusals; ++r) {
     const std::uint64_t n = tally.refused[r].load();

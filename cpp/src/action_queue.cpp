@@ -70,10 +70,7 @@ ActionQueue::ActionQueue(const QueueConfig& config)
   scratch_.resize(config.width);
 }
 
-void ActionQueue::clear() noexcept {
-  now_.begin = now_.end = 0;
-  any_ = false;
-}
+void ActionQueue::clear() noexcept { now_.begin = now_.end = 0; }
 
 std::size_t ActionQueue::last_before(std::int64_t time) const noexcept {
   const auto first = now_.times.begin() + static_cast<std::ptrdiff_t>(now_.begin);
@@ -132,17 +129,26 @@ bool ActionQueue::append(std::int64_t time, std::size_t count, std::span<const f
 
 void ActionQueue::append_old(std::size_t i) noexcept { append(now_.times[i], now_.counts[i], row(now_, i)); }
 
-Refusal ActionQueue::push(const ChunkView& chunk, std::int64_t now) noexcept {
+Refusal ActionQueue::judge(const ChunkView& chunk, std::int64_t now) const noexcept {
   if (const Refusal refusal = judge_chunk(chunk, config_.width, now); refusal != Refusal::none)
     return refusal;
-  if (any_ && chunk.observed == newest_) return Refusal::duplicate;
-  if (any_ && chunk.observed < newest_) return Refusal::stale;
+  if (chunk.observed == newest_) return Refusal::duplicate;
+  return chunk.observed < newest_ ? Refusal::stale : Refusal::none;
+}
+
+Refusal ActionQueue::pass_over(const ChunkView& chunk, std::int64_t now) noexcept {
+  const Refusal refusal = judge(chunk, now);
+  if (refusal == Refusal::none) newest_ = chunk.observed;
+  return refusal;
+}
+
+Refusal ActionQueue::push(const ChunkView& chunk, std::int64_t now) noexcept {
+  if (const Refusal refusal = judge(chunk, now); refusal != Refusal::none) return refusal;
   // Late rows are skipped by time; the last of them still begins the segment that is due.
   std::size_t first = 0;
   while (first < last_row(chunk) && due(chunk, first + 1) <= now) ++first;
   if (!config_.keep_last && now - due(chunk, first) > chunk.period) return Refusal::stale;
   newest_ = chunk.observed;
-  any_ = true;
 
   next_.begin = next_.end = 0;
   const bool blending = config_.merge == Merge::ensemble || config_.merge == Merge::weighted_average ||

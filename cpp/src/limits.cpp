@@ -6,7 +6,9 @@
 namespace rl {
 namespace {
 
-constexpr double kHair = 1e-9;  // rounding of sums; far below a servo step
+constexpr double kMore = 1 + 1e-9;
+constexpr double kServoStep = 360.0 / 4096;  // deg
+constexpr double kHair = 1e-9;               // rounding of sums; far below a servo step
 constexpr int kMostSteps = 100'000;
 constexpr int kHalvings = 40;
 constexpr double kTurning = 0.25;    // of the distance that a critically damped approach has at its speed
@@ -208,9 +210,16 @@ Motion brake(const Motion& now, const AxisLimits& limits, double dt) noexcept {
   return advance(now, toward_velocity(now.velocity, 0, limits, dt), limits, dt);
 }
 
-bool asks_too_much(double target, double previous, const AxisLimits& limits, double dt) noexcept {
-  if (!(target >= limits.low && target <= limits.high)) return true;
-  return !(std::abs(target - previous) <= limits.speed * dt * (1 + 1e-9));
+bool asks_too_much(std::span<const double> targets, const AxisLimits& limits, double dt) noexcept {
+  const auto t = [targets](std::size_t i) { return targets[i]; };
+  if (!(t(0) >= limits.low && t(0) <= limits.high)) return true;
+  if (targets.size() > 1 && !(std::abs(t(0) - t(1)) <= limits.speed * dt * kMore)) return true;
+  // Each target is rounded by half a step; the differences weigh them 1 2 1 and 1 3 3 1.
+  const double bend = targets.size() > 2 ? t(0) - 2 * t(1) + t(2) : 0;
+  if (!(std::abs(bend) <= limits.acceleration * dt * dt * kMore + 2 * kServoStep)) return true;
+  if (targets.size() < 4 || limits.jerk <= 0) return false;
+  const double jolt = t(0) - 3 * t(1) + 3 * t(2) - t(3);
+  return !(std::abs(jolt) <= limits.jerk * dt * dt * dt * kMore + 4 * kServoStep);
 }
 
 }  // namespace rl

@@ -7,6 +7,7 @@
 namespace rl {
 namespace {
 
+constexpr std::uint64_t kManyClamps = 10;      // 1 in so many of the ticks is a warning
 constexpr double kLargestEnsembleGrowth = 60;  // exp of it is still a float
 constexpr std::int64_t kStartPatience = 10 * kSecond;
 constexpr std::int64_t kArmPatience = 10 * kSecond;
@@ -92,6 +93,10 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
   config.planner.period = static_cast<std::int64_t>(std::llround(1e9 / config.rate_hz));
   config.planner.active_cycles = static_cast<std::int64_t>(std::llround(config.duration_s * config.rate_hz));
   config.planner.queue.width = axes;
+  for (std::size_t i = 0; i < drives.size(); ++i) {
+    for (std::size_t k = 0; k < drives[i].bus->chain.size(); ++k)
+      config.planner.axes[drives[i].begin + k].bus = static_cast<std::uint8_t>(i);
+  }
   SessionPlan plan;
   plan.house = config;
   for (const BusPart& part : drives)
@@ -335,10 +340,30 @@ std::vector<std::string> LoopHouse::faults(const Look& look) const {
     }
     if (look.age[k] > kStale) out.push_back(joint_text(k) + ": no reply");
   }
+  warn(look.warm, look.low_voltage, out);
   const Beats& beats = shared_.beats;
   if (beats.guarded.load() && now_ns() - beats.second_hand.load() > kSecond)
     out.emplace_back("the guardian's second hand is gone: nobody watches the guardian");
   return out;
+}
+
+std::vector<std::string> LoopHouse::warnings() const {
+  std::vector<std::string> out;
+  warn(tally().warm.load(), tally().low_voltage.load(), out);
+  return out;
+}
+
+void LoopHouse::warn(std::uint64_t warm, std::uint64_t low_voltage, std::vector<std::string>& out) const {
+  for (std::size_t k = 0; k < axes(); ++k) {
+    if (((warm >> k) & 1U) != 0) out.push_back(joint_text(k) + ": warm, 60 deg C or more");
+    if (((low_voltage >> k) & 1U) != 0)
+      out.push_back(joint_text(k) + ": supply below 90 % of what it was at connect");
+  }
+  const std::uint64_t followed = tally().followed.load();
+  const std::uint64_t clamped = tally().clamped.load();
+  if (static_cast<double>(followed) >= config_.rate_hz && clamped * kManyClamps > followed)
+    out.push_back("limits: " + std::to_string(100 * clamped / followed) +
+                  " % of the set points ask for more than they allow");
 }
 
 std::vector<std::string> LoopHouse::still_energised() const {

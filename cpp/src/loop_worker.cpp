@@ -86,6 +86,8 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
   out.first_goal = first_goal_.load(std::memory_order_relaxed);
   out.remaining = plan.remaining;
   out.missing = record.missing;
+  out.warm = plan.warm;
+  out.low_voltage = plan.low_voltage;
   out.values = reading.values;
   out.goal = written;
   out.requested = plan.requested;

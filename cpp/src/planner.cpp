@@ -15,26 +15,23 @@ constexpr double kSlowest = 0.1;     // part of the speed limit where the ramp b
 constexpr double kTorqueFrom = 0.2;  // part of the torque limit where the ramp begins
 constexpr std::int64_t kTorqueEvery = 50'000'000;
 constexpr int kStopWrites = 3;
-constexpr std::uint64_t kIllegalBurst = 50;
-constexpr std::int64_t kIllegalWindow = 1'000'000'000;
-constexpr std::int64_t kFreshWindow = 200'000'000;
 constexpr double kSmoothing = 2;                  // of the critically damped way, over the policy's period
 constexpr std::int64_t kFastPeriod = 20'000'000;  // ns: of 50 Hz
 constexpr double kStill = 1e-6;                   // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;    // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
 constexpr std::uint8_t kTooHot = 70;  // deg C
+constexpr std::uint8_t kWarm = 60;    // deg C: a warning
 constexpr double kLowest = 0.8;       // of the nominal voltage
+constexpr double kLow = 0.9;          // a warning
 constexpr double kHighest = 1.15;
 
-/// 0.1 V; 0 while that of a motor is not known.
-double median_voltage(const Reading& reading, std::size_t axes) noexcept {
-  std::array<std::uint8_t, kMostAxes> known = reading.voltage;
-  std::sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(axes));
-  return known[0] > 0 ? known[axes / 2] : 0;
-}
-
 bool tracks(State state) noexcept { return state == State::soft_start || state == State::active; }
+
+/// HOLD listens, since a resume asks for a stream that is fresh; in all the others a set point is for nobody.
+bool listens(State state) noexcept { return tracks(state) || state == State::hold; }
+
+bool has(std::uint64_t mask, std::size_t k) noexcept { return ((mask >> k) & 1U) != 0; }
 
 }  // namespace
 
@@ -45,15 +42,19 @@ Planner::Planner(const PlannerConfig& config, Requests& requests, ChunkRing& chu
       tally_(tally),
       queue_(config.queue),
       machine_(config.safety),
-      obstacles_(config.axes.size(), config.period) {}
+      obstacles_(config.axes.size(), config.period) {
+  for (const PlannerAxis& axis : config_.axes) buses_ = std::max<std::size_t>(buses_, axis.bus + 1U);
+}
 
 void Planner::armed(const Reading& reading, std::int64_t now, bool ramp) noexcept {
   for (std::size_t k = 0; k < axes(); ++k) motion_[k] = {reading.values[k], 0, 0};
   torque_on_ = arm_passed_ = true;
   derated_ = derated_written_ = pulled_ = 0;
-  nominal_voltage_ = 0;
   obstacles_.begin({reading.values.data(), axes()});
-  previous_known_ = false;
+  queue_.clear();  // what was wanted before the arm took torque does not move it
+  arrivals_.clear();
+  illegal_.begin(illegal());
+  before_known_ = 0;
   began_ = covered_ = now;
   last_due_ = 0;
   torque_written_ = ramp ? 0 : -1;
@@ -71,15 +72,16 @@ bool Planner::at_rest() const noexcept {
 }
 
 void Planner::take_chunks(std::int64_t due) noexcept {
+  const bool heard = listens(machine_.state());
   while (ChunkSlot* const slot = chunks_.oldest()) {
     const std::size_t rows = std::min(slot->rows, kMostRows);  // another process may have written it
     const ChunkView chunk{
         slot->observed, slot->period, rows, {slot->values.data(), rows * axes()}, slot->promised};
-    const Refusal refusal = queue_.push(chunk, due);
+    const Refusal refusal = heard ? queue_.push(chunk, due) : queue_.pass_over(chunk, due);
     if (refusal != Refusal::none) {
       count(tally_.refused[static_cast<std::size_t>(refusal)]);
-    } else {
-      arrivals_[arrival_++ % arrivals_.size()] = due;
+    } else if (heard) {
+      arrivals_.arrived(due);
       damping_ = kSmoothing / (static_cast<double>(chunk.period) * 1e-9);
     }
     chunks_.consume();
@@ -100,27 +102,20 @@ bool Planner::setpoint(const Reading& reading, std::int64_t due, AxisVector& out
 void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept {
   events.hang_up = reading.hang_up;
   events.unguarded = reading.unguarded;
-  // A position is stale by its age. A motor is silent by the requests that it left unanswered, a period each:
-  // a process that was stopped for a while has not asked.
-  const std::int64_t step = std::min(now - last_look_, config_.period);
-  last_look_ = now;
-  std::int64_t shortest_silence = INT64_MAX;
+  stale_ = 0;
   for (std::size_t k = 0; k < axes(); ++k) {
-    const bool missing = ((reading.missing >> k) & 1U) != 0;
-    silence_[k] = missing ? silence_[k] + step : 0;
-    shortest_silence = std::min(shortest_silence, silence_[k]);
     const int joint = static_cast<int>(k);
-    if (now - reading.captured[k] > kStateStale && events.stale_joint < 0) events.stale_joint = joint;
-    if (silence_[k] > kMute && events.mute_joint < 0) events.mute_joint = joint;
+    if (now - reading.captured[k] > kStateStale) {
+      stale_ |= 1ULL << k;
+      if (events.stale_joint < 0) events.stale_joint = joint;
+    }
     if ((reading.status[k] & kOverloadBit) != 0 && events.overload_joint < 0) events.overload_joint = joint;
     if ((reading.status[k] & kFaultBits) != 0 && events.fault_joint < 0) events.fault_joint = joint;
-    if (missing) count(tally_.missing[k]);
-    if (((reading.rebooted >> k) & 1U) != 0 && torque_on_ && events.fault_joint < 0) {
+    if (has(reading.rebooted, k) && torque_on_ && events.fault_joint < 0) {
       events.fault_joint = joint;
       events.fault_reason = Reason::motor_rebooted;
     }
   }
-  events.bus_lost = shortest_silence > kLost;
   if (events.overload_joint < 0) {
     overloaded_ = 0;
   } else if (overloaded_ == 0) {
@@ -129,60 +124,105 @@ void Planner::look_at_joints(const Reading& reading, std::int64_t now, Events& e
   events.overload_for = overloaded_ == 0 ? 0 : now - overloaded_;
 }
 
+/// A position is stale by its age. A motor is silent by the requests that it left unanswered, a period each:
+/// a process that was stopped for a while has not asked. One bus whose motors are all silent is lost,
+/// whatever the others say.
+void Planner::look_at_silence(const Reading& reading, std::int64_t now, Events& events) noexcept {
+  const std::int64_t step = std::min(now - last_look_, config_.period);
+  last_look_ = now;
+  std::array<std::int64_t, kMostAxes> shortest;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+  shortest.fill(INT64_MAX);
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const bool missing = has(reading.missing, k);
+    silence_[k] = missing ? silence_[k] + step : 0;
+    if (missing) count(tally_.missing[k]);
+    if (silence_[k] > kMute && events.mute_joint < 0) events.mute_joint = static_cast<int>(k);
+    std::int64_t& least = shortest[config_.axes[k].bus];
+    least = std::min(least, silence_[k]);
+  }
+  for (std::size_t bus = 0; bus < buses_; ++bus)
+    events.bus_lost = events.bus_lost || (shortest[bus] > kLost && shortest[bus] != INT64_MAX);
+}
+
+/// What each bus is fed with, from the first reading that has the voltage of all its motors: a supply that
+/// sags later is measured against it.
+void Planner::learn_supply(const Reading& reading) noexcept {
+  for (std::size_t bus = 0; bus < buses_; ++bus) {
+    if (nominal_voltage_[bus] > 0) continue;
+    std::array<std::uint8_t, kMostAxes> known{};
+    std::size_t motors = 0;
+    for (std::size_t k = 0; k < axes(); ++k) {
+      if (config_.axes[k].bus == bus) known[motors++] = reading.voltage[k];
+    }
+    std::sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(motors));
+    if (motors > 0 && known[0] > 0) nominal_voltage_[bus] = known[motors / 2];
+  }
+}
+
 /// Temperature and voltage come a few times a second; what is not known yet is no fault.
 void Planner::look_at_supply(const Reading& reading, Events& events) noexcept {
-  if (torque_on_ && nominal_voltage_ == 0) nominal_voltage_ = median_voltage(reading, axes());
-  for (std::size_t k = 0; k < axes() && events.fault_joint < 0; ++k) {
+  learn_supply(reading);
+  warm_ = low_voltage_ = 0;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const double nominal = nominal_voltage_[config_.axes[k].bus];
     const double volts = reading.voltage[k];
-    const bool off = nominal_voltage_ > 0 && volts > 0 &&
-                     (volts < kLowest * nominal_voltage_ || volts > kHighest * nominal_voltage_);
-    if (reading.temperature[k] < kTooHot && !off) continue;
+    const bool known = nominal > 0 && volts > 0;
+    if (reading.temperature[k] >= kWarm) warm_ |= 1ULL << k;
+    if (known && volts < kLow * nominal) low_voltage_ |= 1ULL << k;
+    const bool off = known && (volts < kLowest * nominal || volts > kHighest * nominal);
+    if ((reading.temperature[k] < kTooHot && !off) || events.fault_joint >= 0) continue;
     events.fault_joint = static_cast<int>(k);
     events.fault_reason = off ? Reason::motor_voltage : Reason::motor_hot;
   }
+  if (warm_ != 0) tally_.warm.fetch_or(warm_, std::memory_order_relaxed);
+  if (low_voltage_ != 0) tally_.low_voltage.fetch_or(low_voltage_, std::memory_order_relaxed);
 }
 
 void Planner::look_for_obstacles(const Reading& reading, std::int64_t now, Events& events) noexcept {
+  blocked_ = 0;
   if (!torque_on_) return;
   for (std::size_t k = 0; k < axes(); ++k) {
-    const bool fresh = now - reading.captured[k] <= kStateStale;
-    const bool blocked = fresh && obstacles_.blocked(k, reading.values[k], config_.axes[k].deviation, now);
-    if (blocked && events.blocked_joint < 0) events.blocked_joint = static_cast<int>(k);
+    if (has(stale_, k) || !obstacles_.blocked(k, reading.values[k], config_.axes[k].deviation, now)) continue;
+    blocked_ |= 1ULL << k;
+    if (events.blocked_joint < 0) events.blocked_joint = static_cast<int>(k);
   }
 }
 
-void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int64_t due,
-                             Events& events) noexcept {
+/// Its age at `due`.
+std::int64_t Planner::heartbeat(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
   std::int64_t beat = requests_.last_beat();
   if (config_.source == SourceKind::leader) {
     beat = now;
     for (std::size_t k = 0; k < axes(); ++k) {
-      if (((config_.led >> k) & 1U) != 0) beat = std::min(beat, reading.leader_captured[k]);
+      if (has(config_.led, k)) beat = std::min(beat, reading.leader_captured[k]);
     }
+    if (beat > leader_seen_) arrivals_.arrived(due);  // its poses are its set points
+    leader_seen_ = beat;
   }
   // The decision is carried out at `due`: what would be too old then is too old. Slower loops wake in between
   // instead (Requests::source_silent), or a source of 25 Hz would always be too old for them.
   const std::int64_t ahead = config_.period <= kFastPeriod ? std::max<std::int64_t>(due - now, 0) : 0;
-  events.heartbeat_age = now + ahead - std::max(beat, began_);
+  return now + ahead - std::max(beat, began_);
+}
+
+std::uint64_t Planner::illegal() const noexcept {
+  std::uint64_t sum = 0;
+  for (const Refusal r : {Refusal::not_finite, Refusal::width, Refusal::stale, Refusal::future})
+    sum += tally_.refused[static_cast<std::size_t>(r)].load(std::memory_order_relaxed);
+  return sum;
+}
+
+void Planner::look_at_source(const Reading& reading, std::int64_t now, std::int64_t due,
+                             Events& events) noexcept {
+  events.heartbeat_age = heartbeat(reading, now, due);
+  if (events.heartbeat_age > config_.safety.heartbeat_timeout) arrivals_.clear();
   wanted_known_ = setpoint(reading, due, wanted_);
   if (wanted_known_) covered_ = due;
   events.starved_for = due - covered_;
 
-  const std::int64_t oldest = arrivals_[arrival_ % arrivals_.size()];
-  const std::int64_t latest = arrivals_[(arrival_ + arrivals_.size() - 1) % arrivals_.size()];
-  const std::int64_t window = std::max(kFreshWindow, 6 * (latest - oldest) / 4);
-  const bool steady = oldest != 0 && due - oldest <= window;
-  events.stream_fresh = wanted_known_ && (config_.source != SourceKind::setpoints || steady);
-
-  std::uint64_t illegal = 0;
-  for (const Refusal r : {Refusal::not_finite, Refusal::width, Refusal::stale, Refusal::future}) {
-    illegal += tally_.refused[static_cast<std::size_t>(r)].load(std::memory_order_relaxed);
-  }
-  if (now - illegal_since_ > kIllegalWindow) {
-    illegal_since_ = now;
-    illegal_seen_ = illegal;
-  }
-  events.illegal_burst = illegal - illegal_seen_ >= kIllegalBurst;
+  const bool steady = config_.source == SourceKind::chunks || arrivals_.steady(due);
+  events.stream_fresh = wanted_known_ && steady;
+  events.illegal_burst = illegal_.burst(illegal(), now);
 
   events.near_setpoint = wanted_known_;
   for (std::size_t k = 0; k < axes() && events.near_setpoint; ++k) {
@@ -227,6 +267,7 @@ Events Planner::look(const Reading& reading, std::int64_t now, std::int64_t due)
   requests_.take(events);
   take_chunks(due);
   look_at_joints(reading, now, events);
+  look_at_silence(reading, now, events);
   look_at_supply(reading, events);
   look_for_obstacles(reading, now, events);
   look_at_source(reading, now, due, events);
@@ -242,19 +283,26 @@ Events Planner::look(const Reading& reading, std::int64_t now, std::int64_t due)
 }
 
 /// A clamp is a setpoint that breaks a limit by itself, not a goal that still lags.
-void Planner::count_clamps(const AxisVector& wanted, double dt) noexcept {
+void Planner::count_clamps(double dt) noexcept {
   bool any = false;
-  for (std::size_t k = 0; k < axes(); ++k) {
-    const double before = previous_known_ ? previous_[k] : wanted[k];
-    any = any || asks_too_much(wanted[k], before, config_.axes[k].limits, dt);
+  for (std::size_t k = 0; k < axes() && !any; ++k) {
+    const std::array<double, 4> newest = {wanted_[k], before_[0][k], before_[1][k], before_[2][k]};
+    any = asks_too_much({newest.data(), 1 + before_known_}, config_.axes[k].limits, dt);
   }
+  count(tally_.followed);
   if (any) count(tally_.clamped);
+}
+
+void Planner::remember_setpoint() noexcept {
+  std::rotate(before_.begin(), before_.end() - 1, before_.end());
+  before_[0] = wanted_;
+  before_known_ = wanted_known_ ? std::min(before_known_ + 1, before_.size()) : 0;
 }
 
 /// One tick toward the setpoint that is due.
 Motion Planner::track(std::size_t axis, const AxisLimits& limits, double dt) const noexcept {
   const double wanted = wanted_[axis];
-  const double before = previous_known_ ? previous_[axis] : wanted;
+  const double before = before_known_ > 0 ? before_[0][axis] : wanted;
   if (config_.queue.interpolation != Interpolation::critically_damped || config_.source != SourceKind::chunks)
     return follow(motion_[axis], wanted, before, limits, dt);
   return damp(motion_[axis], wanted, before, damping_, limits, dt);
@@ -272,7 +320,7 @@ void Planner::move(State state, double ramp, double dt) noexcept {
     } else if (state == State::rest) {
       limits.speed = std::min(limits.speed, axis.soft_speed);
       m = follow(m, axis.rest, axis.rest, limits, dt);
-    } else if (state == State::hold && ((pulled_ >> k) & 1U) != 0) {
+    } else if ((state == State::hold || state == State::fault) && has(pulled_ & ~stale_, k)) {
       limits.speed = std::min(limits.speed, axis.soft_speed);
       m = follow(m, pulled_to_[k], pulled_to_[k], limits, dt);
     } else if (axis.zero_on_starve) {
@@ -283,22 +331,28 @@ void Planner::move(State state, double ramp, double dt) noexcept {
   }
 }
 
-void Planner::forget_after_stop(State entered) noexcept {
-  if (entered != State::off && entered != State::fault && entered != State::estop) return;
-  queue_.clear();  // what was wanted before a stop is not what moves the arm after it
-  arrivals_ = {};
+void Planner::forget_on_entry(State entered) noexcept {
+  if (tracks(entered)) return;
+  arrivals_.clear();                           // a stream counts as fresh by what it says from now on
+  if (entered != State::hold) queue_.clear();  // what was wanted before a stop does not move the arm after it
 }
 
-/// Where a joint runs into something, its goal comes back to it, so that the servo does not push on.
+/// Where a joint runs into something, its goal comes back to it, so that the servo does not push on: whatever
+/// else happened in the same tick, and also where the arm may not move on until a reset.
 void Planner::pull_back(const Reading& reading, const Decision& decision) noexcept {
   if (!decision.entered) return;
-  pulled_ = 0;
-  obstacles_.begin({reading.values.data(), axes()});
-  if (decision.state != State::hold || decision.reason != Reason::blocked || decision.joint < 0) return;
-  const auto k = static_cast<std::size_t>(decision.joint);
-  const double jump = config_.axes[k].jump;
-  pulled_ = 1ULL << k;
-  pulled_to_[k] = std::clamp(motion_[k].position, reading.values[k] - jump, reading.values[k] + jump);
+  AxisVector pose{};
+  for (std::size_t k = 0; k < axes(); ++k) pose[k] = has(stale_, k) ? motion_[k].position : reading.values[k];
+  obstacles_.begin({pose.data(), axes()});
+  if (decision.state != State::hold && decision.state != State::fault) pulled_ = 0;
+  // A second request to stop lets go as soon as the arm is braked: nothing is pulled before.
+  const bool off_next = decision.reason == Reason::second_stop;
+  if ((decision.state != State::hold && decision.state != State::fault) || off_next) return;
+  pulled_ |= blocked_;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    const double jump = config_.axes[k].jump;
+    if (has(blocked_, k)) pulled_to_[k] = std::clamp(motion_[k].position, pose[k] - jump, pose[k] + jump);
+  }
 }
 
 /// Until it is armed or resumed.
@@ -336,7 +390,7 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   Plan out;
   out.decision = machine_.step(events, now);
   const State state = out.decision.state;
-  if (out.decision.entered) forget_after_stop(state);
+  if (out.decision.entered) forget_on_entry(state);
   if (torque_on_) watch_motion(reading, out.decision);
   const double period = static_cast<double>(config_.period) * 1e-9;
   // Never more than a period's worth in one step, also after skipped deadlines; less when an e-stop came
@@ -346,7 +400,7 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
 
   watch_source(state);
   const bool tracking = tracks(state);
-  if (tracking && wanted_known_) count_clamps(wanted_, dt);
+  if (tracking && wanted_known_) count_clamps(dt);
   if (state == State::active && !wanted_known_) count(tally_.starved);
   // The first goal of a session is the measured pose, written once more before anything moves.
   const bool first = events.arm_passed;
@@ -362,12 +416,13 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
     out.goal[k] = torque_on_ ? motion_[k].position : reading.values[k];
     out.requested[k] = tracking && wanted_known_ ? wanted_[k] : out.goal[k];
   }
-  previous_ = wanted_;
-  previous_known_ = wanted_known_;
+  remember_setpoint();
   last_due_ = out.write ? due : 0;
 
   if (out.write && out.decision.ramp_torque) ramp_torque(out, now, due);
   out.remaining = queue_.remaining(due);
+  out.warm = warm_;
+  out.low_voltage = low_voltage_;
   return out;
 }
 

@@ -244,7 +244,7 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
     // Neither a dead source nor a dead second hand keeps a pending stop from the rest pose.
     if (stop_pending_ && (cause == Reason::heartbeat_lost || cause == Reason::unguarded)) return false;
     enter(State::hold, cause, joint, now);
-    if (cause == Reason::blocked) {
+    if (events.blocked_joint >= 0) {  // counts whatever else held the arm in the same tick
       blocked_at_[0] = blocked_at_[1];
       blocked_at_[1] = now;
     }
@@ -260,8 +260,8 @@ bool SafetyMachine::step_held(const Events& events, std::int64_t now, Reason cau
     if (now - gave_up_ >= config_.blocked_hold) enter(State::off, reason_, -1, now);
     return true;
   }
-  if (stop_pending_ && policy_ == StopPolicy::rest && config_.has_rest_pose &&
-      now - rest_clock_ > config_.rest_at_most) {
+  const bool resting = config_.has_rest_pose && (!stop_pending_ || policy_ == StopPolicy::rest);
+  if (resting && rest_clock_ != 0 && now - rest_clock_ > config_.rest_at_most) {
     gave_up_ = now;
     reason_ = Reason::rest_too_long;
     return true;

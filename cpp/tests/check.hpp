@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -31,6 +33,13 @@ struct Register {
 };
 struct Abandoned {};
 
+/// How many random sequences a test plays: RL_SEQUENCES=1000000 for the long form (`make sequences`).
+inline int sequences(int usual) {
+  const char* const given = std::getenv("RL_SEQUENCES");
+  const int asked = given == nullptr ? 0 : std::atoi(given);
+  return asked > 0 ? asked : usual;
+}
+
 inline bool verdict(bool good, const char* file, int line, const char* text) {
   ++checks();
   if (good) return true;
@@ -39,8 +48,10 @@ inline bool verdict(bool good, const char* file, int line, const char* text) {
   return false;
 }
 
-inline int run_all() {
+/// `wanted`: only the cases whose name holds it; nullptr: all.
+inline int run_all(const char* wanted = nullptr) {
   for (const Case& c : cases()) {
+    if (wanted != nullptr && std::strstr(c.name, wanted) == nullptr) continue;
     const int before = failures();
     try {
       c.run();

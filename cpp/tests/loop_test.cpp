@@ -23,7 +23,8 @@ struct FakeBus {
   std::vector<rl::AxisVector> goals;
   std::vector<std::int64_t> times;
   rl::AxisVector measured{};
-  std::int64_t stall = 0;  ///< added once to the next read
+  std::int64_t stall = 0;   ///< added once to the next read
+  std::int64_t asleep = 0;  ///< the machine was suspended for so long in all
   bool mute = false;
   int released = 0;
   std::int64_t script_at = 0;
@@ -31,6 +32,7 @@ struct FakeBus {
   std::int64_t cycle = 0;
 
   [[nodiscard]] std::int64_t now() const noexcept { return clock; }
+  [[nodiscard]] std::int64_t suspended() const noexcept { return asleep; }
   bool sleep_until(std::int64_t deadline) noexcept {
     if (requests.urgent()) return false;
     if (deadline > clock) clock = deadline;
@@ -338,4 +340,40 @@ TEST_CASE("a process that was stopped for three seconds holds; no motor is blame
   const std::vector<rl::State> want = {rl::State::disarmed, rl::State::soft_start, rl::State::active,
                                        rl::State::hold, rl::State::off};
   CHECK(rig.journal.states == want);
+}
+
+TEST_CASE("a machine that was suspended holds, and its goals go on without a burst") {
+  for (const bool asleep : {false, true}) {
+    auto c = config(rl::SourceKind::setpoints);
+    Rig rig(c);
+    rig_now = &rig;
+    static bool sleeps = false;
+    static std::int64_t woke = 0;
+    sleeps = asleep;
+    rig.bus.script = [](FakeBus& bus, std::int64_t cycle) {
+      if (cycle == 1) bus.requests.arm();
+      bus.requests.beat(bus.clock);
+      rig_now->push(bus.clock, 1, static_cast<float>(20 * std::sin(static_cast<double>(cycle) * 0.1)));
+      if (cycle < 150) bus.asleep += 1'000'000;  // the two clocks need not agree to the millisecond
+      if (cycle == 150) {
+        bus.asleep += sleeps ? 3'600'000'000'000 : 0;
+        woke = bus.clock;
+      }
+      if (cycle == 200) bus.requests.stop(rl::StopPolicy::off);
+    };
+    CHECK(rig.run() == 0);
+    std::vector<rl::State> want = {rl::State::disarmed, rl::State::soft_start, rl::State::active};
+    if (asleep) want.push_back(rl::State::hold);
+    want.push_back(rl::State::off);
+    if (!asleep)
+      rig.journal.states.erase(
+          std::remove(rig.journal.states.begin(), rig.journal.states.end(), rl::State::hold),
+          rig.journal.states.end());
+    CHECK(rig.journal.states == want);
+    const auto& goals = rig.bus.goals;
+    for (std::size_t i = 1; i < goals.size(); ++i) {
+      CHECK(std::abs(goals[i][0] - goals[i - 1][0]) <= 240 * 0.02 + 1e-9);
+      if (asleep && rig.bus.times[i] > woke + 300'000'000) CHECK(goals[i][0] == goals[i - 1][0]);
+    }
+  }
 }

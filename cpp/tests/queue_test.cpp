@@ -48,6 +48,22 @@ TEST_CASE("bad chunks are refused whole and change nothing") {
   CHECK(at(queue, t + kPeriod) == 2);
 }
 
+TEST_CASE("what was cleared or passed over makes nothing older legal again") {
+  auto queue = make(rl::Merge::replace);
+  const std::int64_t t = 1'000'000'000;
+  const float one[1] = {5};
+  REQUIRE(push(queue, t, {1, 2}, t) == rl::Refusal::none);
+  queue.clear();
+  CHECK(std::isnan(at(queue, t)));
+  CHECK(push(queue, t - 1, {9}, t) == rl::Refusal::stale);
+  CHECK(queue.pass_over({t + 10, kPeriod, 1, one}, t + 10) == rl::Refusal::none);
+  CHECK(std::isnan(at(queue, t + 10)));
+  CHECK(queue.pass_over({t + 9, kPeriod, 1, one}, t + 10) == rl::Refusal::stale);
+  CHECK(push(queue, t + 9, {9}, t + 10) == rl::Refusal::stale);
+  CHECK(push(queue, t + 10, {9}, t + 10) == rl::Refusal::duplicate);
+  CHECK(push(queue, t + 11, {9}, t + 11) == rl::Refusal::none);
+}
+
 TEST_CASE("late rows are skipped by time and the end starves") {
   auto queue = make(rl::Merge::replace);
   const std::int64_t t = 1'000'000'000;

@@ -16,7 +16,7 @@ import pytest
 from rl.api import Feature, RlError
 from rl.cli.output import answering, plain
 from rl.control import screen
-from rl.control.report import ended
+from rl.control.report import ended, rows
 from rl.control.sinks import LiveLine
 
 NAMES = ("left_shoulder.pos", "left_gripper.pos")
@@ -208,3 +208,19 @@ def test_a_person_at_a_terminal_sees_the_table_and_then_the_report(tmp_path):
     assert "shoulder_lift" in table
     assert "\x1b[?25h" in table  # the cursor is back before the report
     assert "measured" not in report
+
+
+def test_a_fault_with_an_id_stands_in_the_row_of_its_joint():
+    shoulder, gripper = screen.rows_of(look(faults=("left_gripper (id 6): warm, 60 deg C or more",)), robot())
+    assert (shoulder.fault, gripper.fault) == ("", "warm, 60 deg C or more")
+    assert "bus" not in drawn(screen.table(look(faults=()), robot(), 1.0, None))
+
+
+def test_the_report_shows_what_the_session_was_warned_of():
+    empty = {"p50": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}
+    counts = dict.fromkeys(("target_hz", "reached_hz", "active_cycles", "active_s", "misses", "late_reads"), 0)
+    report = counts | {
+        "period_error_ms": empty, "missing": {}, "clamped": 12, "starved": 0, "rejected": {}, "states": [],
+        "warnings": ["limits: 12 % of the set points ask for more than they allow"],
+    }  # fmt: skip
+    assert ("warning", "limits: 12 % of the set points ask for more than they allow") in rows(report)

@@ -62,12 +62,15 @@ class ActionQueue {
 
   /// Merges what is due at `now` or later.
   [[nodiscard]] Refusal push(const ChunkView& chunk, std::int64_t now) noexcept;
+  /// Judges it alike and forgets it: nobody listens now, but nothing older is taken later.
+  [[nodiscard]] Refusal pass_over(const ChunkView& chunk, std::int64_t now) noexcept;
   /// The action due at `now`, into (A,); false when nothing covers it. Forgets what lies further back.
   [[nodiscard]] bool at(std::int64_t now, std::span<double> out) noexcept;
   /// The same without forgetting anything.
   [[nodiscard]] bool peek(std::int64_t now, std::span<double> out) const noexcept;
   /// Actions still due after `now`.
   [[nodiscard]] std::size_t remaining(std::int64_t now) const noexcept;
+  /// Nothing is due any more; how new the newest was stays known.
   void clear() noexcept;
   [[nodiscard]] const QueueConfig& config() const noexcept { return config_; }
 
@@ -88,6 +91,7 @@ class ActionQueue {
   [[nodiscard]] std::size_t last_before(std::int64_t time) const noexcept;
   [[nodiscard]] bool covers(std::int64_t time) const noexcept;
   [[nodiscard]] double sample(std::size_t axis, std::int64_t time) const noexcept;
+  [[nodiscard]] Refusal judge(const ChunkView& chunk, std::int64_t now) const noexcept;
   bool append(std::int64_t time, std::size_t count, std::span<const float> values) noexcept;
   void append_old(std::size_t i) noexcept;
   void merge_replacing(const ChunkView& chunk, std::size_t first, std::int64_t now) noexcept;
@@ -102,9 +106,8 @@ class ActionQueue {
   Storage now_;
   Storage next_;
   std::vector<float> scratch_;
-  std::int64_t hold_ = 0;  ///< how long the last knot stays due
-  std::int64_t newest_ = 0;
-  bool any_ = false;
+  std::int64_t hold_ = 0;     ///< how long the last knot stays due
+  std::int64_t newest_ = -1;  ///< when the newest chunk was observed; legal ones are not before 0
 };
 
 }  // namespace rl

@@ -35,6 +35,7 @@ class BusGroup {
 
   // What ControlLoop asks of a bus.
   [[nodiscard]] std::int64_t now() const noexcept { return now_ns(); }
+  [[nodiscard]] std::int64_t suspended() const noexcept { return suspended_ns(); }
   /// False when an e-stop came or the source fell silent: then it did not wait to the end.
   [[nodiscard]] bool sleep_until(std::int64_t deadline) noexcept;
   void write_goal(const AxisVector& goal) noexcept;

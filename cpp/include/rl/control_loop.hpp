@@ -33,12 +33,14 @@ class ControlLoop {
     Reading reading;
     Plan plan;
     std::int64_t cycle = 0;
+    suspended_ = bus_.suspended();
 
     while (!plan.decision.ended) {
       const bool urgent = !bus_.sleep_until(deadline);
       CycleRecord record;
       record.cycle = cycle++;
       record.woke = bus_.now();
+      if (was_suspended()) planner_.overrun();
       if (urgent) {  // an e-stop does not wait: planned anew, written now
         deadline = record.woke < deadline ? record.woke : deadline;
         plan = planner_.plan(reading, record.woke, deadline);
@@ -68,6 +70,8 @@ class ControlLoop {
   }
 
  private:
+  static constexpr std::int64_t kOverrun = 100 * kMillisecond;
+
   /// Arms or releases when asked. True when it took its own time.
   bool carry_out(const Plan& plan, Reading& reading) noexcept {
     if (plan.decision.release_now) {
@@ -85,11 +89,17 @@ class ControlLoop {
     return true;
   }
 
+  /// What was planned before the machine was suspended may no longer fit what is around the arm.
+  [[nodiscard]] bool was_suspended() noexcept {
+    const std::int64_t before = suspended_;
+    suspended_ = bus_.suspended();
+    return suspended_ - before > kOverrun;
+  }
+
   /// A late cycle skips the deadlines it has missed: never a burst, never a drift.
   [[nodiscard]] std::int64_t next_deadline(std::int64_t last, bool paused) noexcept {
     const std::int64_t late = bus_.now() - last;
     const std::int64_t periods = late / period_ + 1;
-    constexpr std::int64_t kOverrun = 100 * kMillisecond;
     skipped_ = periods > 1 && !paused ? skipped_ + periods - 1 : 0;
     if (!paused && (late > kOverrun + period_ || skipped_ > 10)) planner_.overrun();
     return last + periods * period_;
@@ -100,6 +110,7 @@ class ControlLoop {
   Journal& journal_;
   std::int64_t period_;
   std::int64_t skipped_ = 0;
+  std::int64_t suspended_ = 0;
 };
 
 }  // namespace rl

@@ -1,6 +1,7 @@
 /// What a goal may do from one tick to the next, as pure functions. Nothing reaches a servo without them.
 #pragma once
 
+#include <span>
 #include <vector>
 
 namespace rl {
@@ -35,8 +36,10 @@ struct Motion {
 /// One tick of deceleration to rest along the present velocity, within the same limits.
 [[nodiscard]] Motion brake(const Motion& now, const AxisLimits& limits, double dt) noexcept;
 
-/// Whether a motion from `previous` to `target` in one tick breaks the position or the speed limit by itself.
-[[nodiscard]] bool asks_too_much(double target, double previous, const AxisLimits& limits,
+/// Whether a target breaks a limit by itself. `targets`: the newest first, at least one; up to three that
+/// came before it, a tick apart, tell of speed, acceleration and jerk. What rounding to servo steps explains
+/// is no breach of the latter two.
+[[nodiscard]] bool asks_too_much(std::span<const double> targets, const AxisLimits& limits,
                                  double dt) noexcept;
 
 }  // namespace rl

@@ -50,7 +50,10 @@ class LoopHouse {
   [[nodiscard]] std::string reason_text(Reason reason, int joint) const;
   [[nodiscard]] std::string joint_text(std::size_t axis) const;  ///< "elbow_flex (id 3)"
   [[nodiscard]] std::string joint_name(std::size_t axis) const;
+  /// What is wrong now, warnings included.
   [[nodiscard]] std::vector<std::string> faults(const Look& look) const;
+  /// What the session was warned of so far.
+  [[nodiscard]] std::vector<std::string> warnings() const;
   [[nodiscard]] std::vector<std::string> still_energised() const;
   [[nodiscard]] std::vector<std::string> notes() const;
   [[nodiscard]] bool started() const noexcept { return started_; }
@@ -68,6 +71,7 @@ class LoopHouse {
   Result<> start_thread();
   Result<> start_guardian();
   [[nodiscard]] Error arm_error(const ArmAnswer& answer) const;
+  void warn(std::uint64_t warm, std::uint64_t low_voltage, std::vector<std::string>& out) const;
   [[nodiscard]] const JointCalibration* joint(std::size_t axis) const noexcept;
 
   LoopMemory memory_;

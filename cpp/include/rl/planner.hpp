@@ -15,6 +15,7 @@
 #include "rl/obstacle.hpp"
 #include "rl/requests.hpp"
 #include "rl/safety.hpp"
+#include "rl/source_watch.hpp"
 
 namespace rl {
 
@@ -53,6 +54,7 @@ struct PlannerAxis {
   double deviation = 0;         ///< farther from its goals than this is an obstacle; 0: not watched
   bool zero_on_starve = false;  ///< a velocity: nothing due means stand still
   double rest = 0;
+  std::uint8_t bus = 0;  ///< motors of one bus share a supply and a cable
 };
 
 struct PlannerConfig {
@@ -83,7 +85,10 @@ using ChunkRing = SpscRing<ChunkSlot, kSlots>;
 
 /// Numbers that people read while the loop runs: written by the loop alone.
 struct Tally {
-  std::atomic<std::uint64_t> clamped{0};
+  std::atomic<std::uint64_t> followed{0};  ///< ticks with a set point
+  std::atomic<std::uint64_t> clamped{0};   ///< those whose set point breaks a limit by itself
+  std::atomic<std::uint64_t> warm{0};      ///< bit k: joint k was warm at some time
+  std::atomic<std::uint64_t> low_voltage{0};
   std::atomic<std::uint64_t> starved{0};
   std::array<std::atomic<std::uint64_t>, kRefusals> refused{};  ///< by the producer's side and the queue's
   std::array<std::atomic<std::uint64_t>, kMostAxes> missing{};
@@ -98,8 +103,10 @@ struct Plan {
   AxisVector goal{};
   AxisVector requested{};
   bool write = false;
-  double torque = -1;         ///< part of the configured torque limit to be written; negative: leave it
-  std::uint64_t derated = 0;  ///< bit k: half of that for joint k
+  double torque = -1;             ///< part of the configured torque limit to be written; negative: leave it
+  std::uint64_t derated = 0;      ///< bit k: half of that for joint k
+  std::uint64_t warm = 0;         ///< bit k: 60 deg C or more
+  std::uint64_t low_voltage = 0;  ///< bit k: below 90 % of what its bus had at connect
   Decision decision;
   std::size_t remaining = 0;
 };
@@ -124,23 +131,28 @@ class Planner {
   [[nodiscard]] std::size_t axes() const noexcept { return config_.axes.size(); }
 
  private:
-  void forget_after_stop(State entered) noexcept;
+  void forget_on_entry(State entered) noexcept;
   void ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept;
   void derate(const Reading& reading, const Decision& decision) noexcept;
   void pull_back(const Reading& reading, const Decision& decision) noexcept;
+  void learn_supply(const Reading& reading) noexcept;
   void look_at_supply(const Reading& reading, Events& events) noexcept;
   void look_for_obstacles(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void take_chunks(std::int64_t due) noexcept;
   bool setpoint(const Reading& reading, std::int64_t due, AxisVector& out) noexcept;
   Events look(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
   void look_at_joints(const Reading& reading, std::int64_t now, Events& events) noexcept;
+  void look_at_silence(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void look_at_source(const Reading& reading, std::int64_t now, std::int64_t due, Events& events) noexcept;
+  [[nodiscard]] std::int64_t heartbeat(const Reading& reading, std::int64_t now, std::int64_t due) noexcept;
+  [[nodiscard]] std::uint64_t illegal() const noexcept;
   void watch_source(State state) noexcept;
   void look_at_rest(const Reading& reading, std::int64_t now, Events& events) noexcept;
   void move(State state, double ramp, double dt) noexcept;
   [[nodiscard]] Motion track(std::size_t axis, const AxisLimits& limits, double dt) const noexcept;
   void watch_motion(const Reading& reading, const Decision& decision) noexcept;
-  void count_clamps(const AxisVector& wanted, double dt) noexcept;
+  void count_clamps(double dt) noexcept;
+  void remember_setpoint() noexcept;
   [[nodiscard]] bool at_rest() const noexcept;
 
   PlannerConfig config_;
@@ -152,10 +164,10 @@ class Planner {
   SafetyMachine machine_;
 
   std::array<Motion, kMostAxes> motion_{};
-  AxisVector wanted_{};    ///< the setpoint that is due
-  AxisVector previous_{};  ///< the setpoint before it
+  AxisVector wanted_{};                 ///< the setpoint that is due
+  std::array<AxisVector, 3> before_{};  ///< the setpoints of the last ticks, the newest first
   bool wanted_known_ = false;
-  bool previous_known_ = false;
+  std::size_t before_known_ = 0;
   bool torque_on_ = false;
   bool arm_passed_ = false;
   bool released_ = false;
@@ -173,14 +185,18 @@ class Planner {
   std::int64_t torque_written_ = 0;
   std::uint64_t derated_ = 0;
   std::uint64_t derated_written_ = 0;
-  double nominal_voltage_ = 0;  ///< 0.1 V, the motors' median when they were armed; 0: not known
+  std::size_t buses_ = 0;
+  AxisVector nominal_voltage_{};  ///< of each bus: 0.1 V, its motors' median at connect; 0: not known
+  std::uint64_t warm_ = 0;
+  std::uint64_t low_voltage_ = 0;
+  std::uint64_t stale_ = 0;  ///< bit k: the position of joint k is too old to be used
   ObstacleWatch obstacles_;
-  std::uint64_t pulled_ = 0;  ///< bit k: in HOLD joint k goes to `pulled_to_`, away from the obstacle
+  std::uint64_t blocked_ = 0;  ///< bit k: something is in the way of joint k
+  std::uint64_t pulled_ = 0;   ///< bit k: in HOLD and FAULT joint k goes to `pulled_to_`, away from it
   AxisVector pulled_to_{};
-  std::array<std::int64_t, 5> arrivals_{};  ///< of the last setpoints
-  std::size_t arrival_ = 0;
-  std::uint64_t illegal_seen_ = 0;
-  std::int64_t illegal_since_ = 0;
+  SteadyWatch arrivals_;
+  std::int64_t leader_seen_ = 0;
+  BurstWatch illegal_;
 };
 
 }  // namespace rl

@@ -33,6 +33,8 @@ struct Look {
   std::int64_t first_goal = 0;
   std::uint64_t remaining = 0;
   std::uint64_t missing = 0;
+  std::uint64_t warm = 0;         ///< bit k: joint k, as in Plan
+  std::uint64_t low_voltage = 0;  ///< bit k: joint k, as in Plan
   AxisVector values{};
   AxisVector age{};
   AxisVector goal{};

@@ -209,6 +209,7 @@ class DirectLoop:
             "late_reads": self._counts["late"],
             "missing": {},
             "clamped": 0,
+            "warnings": [],
             "rejected": dict(self._rejected),
             "starved": self._counts["starved"],
             "states": list(self._states),

@@ -31,6 +31,7 @@ def rows(report: Mapping[str, Any]) -> Rows:
     for name, label in (("clamped", "set points limited"), ("starved", "ticks without an action")):
         if report[name]:
             found.append((label, str(report[name])))
+    found += [("warning", text) for text in report["warnings"]]
     refused = {why: count for why, count in report["rejected"].items() if count}
     if refused:
         found.append(("refused set points", ", ".join(f"{why} {count}" for why, count in refused.items())))

@@ -42,11 +42,16 @@ def rows_of(look: Any, robot: Any) -> list[Row]:
         def of(values: Any, place: int | None = place) -> float | None:
             return None if values is None or place is None else float(values[place])
 
-        faults = [text.partition(": ")[2] or text for text in look.faults if text.partition(":")[0] == joint]
+        faults = [text.partition(": ")[2] or text for text in look.faults if _joint_of(text) == joint]
         measured, age = of(look.values), of(look.age)
         load, temperature = _told(look.load[at]), _told(look.temperature[at])
         found.append(Row(joint, unit, float(look.goal[at]), measured, age, load, temperature, ", ".join(faults)))
     return found
+
+
+def _joint_of(text: str) -> str:
+    """'elbow_flex' of 'elbow_flex (id 3): overload'."""
+    return text.partition(":")[0].partition(" (id ")[0]
 
 
 def _told(value: float) -> float | None:
@@ -130,7 +135,7 @@ def table(look: Any, robot: Any, seconds: float, rate: float | None) -> Any:
         cells: list[Any] = [_number(row.goal), _number(row.measured), row.unit, age]
         cells += [_number(row.load)] * loads + [_number(row.temperature)] * warm
         made.add_row(row.joint, *cells, row.fault)
-    others = [text for text in look.faults if not any(text.startswith(f"{row.joint}:") for row in rows)]
+    others = [text for text in look.faults if not any(_joint_of(text) == row.joint for row in rows)]
     made.caption = ", ".join(others) or None
     return made
 

@@ -303,13 +303,19 @@ class PolicySource:
                 return
             snapshot = loop.snapshot()
             begun = time.monotonic_ns()
+            armed = snapshot.state != "DISARMED"  # before, one inference warms up: its chunk would be dropped
+            if not armed and self.inferences:
+                due = begun + round(BEAT_S * 1e9)
+                continue
             at = int(snapshot.captured) or begun
             self._recall(at)
             chunk = self.infer(self.observe(snapshot.as_snapshot()), at)
-            gone = self._gone(at, len(chunk))
-            refusal = loop.push_chunk(at + gone * self.period, self.period, chunk[gone:])
             self.inferences += 1
             self._latencies.append(time.monotonic_ns() - begun)
+            if not armed:
+                continue
+            gone = self._gone(at, len(chunk))
+            refusal = loop.push_chunk(at + gone * self.period, self.period, chunk[gone:])
             self._judge(refusal)
             due = at + max(self.execute * self.period - self.lead(), self.period)
 
@@ -378,10 +384,14 @@ class EpisodeSource:
 
     def _play(self, loop: Any) -> None:
         first = np.repeat(self.actions[:1], 2, axis=0)
-        self._push(loop, time.monotonic_ns(), self.LONG, first)
+        said = False
         while not self._threads.over.wait(BEAT_S):
             loop.heartbeat()
-            if loop.snapshot().state == "ACTIVE":
+            state = loop.snapshot().state
+            if state in FOLLOWED and not said:  # what comes before the arm is armed is dropped
+                self._push(loop, time.monotonic_ns(), self.LONG, first)
+                said = True
+            if state == "ACTIVE":
                 break
         began, pushed = time.monotonic_ns() + self.LEAD, 0
         self.began = began

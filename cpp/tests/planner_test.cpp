@@ -1,0 +1,528 @@
+/// The planner with its state machine, queue and limits on motors that are only numbers: who is listened to
+/// and when, what counts as a fresh source, what random events can never bring about.
+#include "rl/planner.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+
+namespace {
+
+using rl::State;
+
+constexpr std::int64_t kPeriod = 20'000'000;
+constexpr std::int64_t kMs = 1'000'000;
+constexpr std::size_t kAxes = 2;
+constexpr double kSpeed = 240;
+constexpr double kAcceleration = 4000;
+constexpr double kJerk = 100'000;
+constexpr double kEnd = 100;
+
+rl::PlannerConfig config() {
+  rl::PlannerConfig out;
+  rl::PlannerAxis axis;
+  axis.limits = {-kEnd, kEnd, kSpeed, kAcceleration, kJerk};
+  axis.soft_speed = 30;
+  axis.jump = 5;
+  axis.deviation = 20;
+  out.axes = {axis, axis};
+  out.source = rl::SourceKind::setpoints;
+  out.queue.width = kAxes;
+  out.queue.keep_last = true;
+  out.period = kPeriod;
+  out.safety.soft_start = 100 * kMs;
+  return out;
+}
+
+/// A megabyte each: taken again instead of made anew for each of a million planners.
+struct Ring {
+  Ring() {
+    if (spare().empty()) spare().push_back(std::make_unique<rl::ChunkRing>());
+    chunks = std::move(spare().back());
+    spare().pop_back();
+  }
+  ~Ring() {
+    while (chunks->oldest() != nullptr) chunks->consume();
+    spare().push_back(std::move(chunks));
+  }
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  static std::vector<std::unique_ptr<rl::ChunkRing>>& spare() {
+    static std::vector<std::unique_ptr<rl::ChunkRing>> all;
+    return all;
+  }
+  std::unique_ptr<rl::ChunkRing> chunks;
+};
+
+/// A planner and everything around it. Motors follow at once unless they are blocked.
+struct Stand : Ring {
+  explicit Stand(const rl::PlannerConfig& given = config()) : planner(given, requests, *chunks, tally) {
+    reading.voltage.fill(120);
+    reading.temperature.fill(30);
+  }
+  void arm() {
+    reading.values = place;
+    planner.armed(reading, now, true);
+    last = {};
+  }
+  bool push(std::int64_t observed, float value) {
+    auto* const slot = chunks->front_free();
+    if (slot == nullptr) return false;
+    slot->observed = observed;
+    slot->period = kPeriod;
+    slot->rows = 1;
+    slot->values[0] = value;
+    slot->values[1] = 0;
+    chunks->publish();
+    return true;
+  }
+  void say(double value) {
+    requests.beat(now);
+    push(now, static_cast<float>(value));
+  }
+  rl::Plan tick() {
+    for (std::size_t k = 0; k < kAxes; ++k) {
+      if (!((blocked >> k) & 1U) && last.write) place[k] = last.goal[k];
+      if ((silent >> k) & 1U) continue;
+      reading.values[k] = place[k];
+      reading.captured[k] = now;
+    }
+    last = planner.plan(reading, now, now + kPeriod);
+    now += kPeriod;
+    if (last.decision.release_now) planner.released(true);
+    return last;
+  }
+  State run(int ticks, double value) {
+    for (int i = 0; i < ticks; ++i) {
+      say(value);
+      tick();
+    }
+    return planner.state();
+  }
+  void to_active() {
+    arm();
+    run(30, place[0]);
+    REQUIRE(planner.state() == State::active);
+  }
+  /// `count` ticks in which the source says nothing.
+  State wait(int count) {
+    for (int i = 0; i < count; ++i) tick();
+    return planner.state();
+  }
+
+  rl::Requests requests;
+  rl::Tally tally;
+  rl::Planner planner;
+  rl::Reading reading;
+  rl::AxisVector place{};  ///< where the motors are, heard or not
+  rl::Plan last;
+  std::int64_t now = 1'000'000'000;
+  std::uint64_t blocked = 0;
+  std::uint64_t silent = 0;
+};
+
+}  // namespace
+
+TEST_CASE("after a silence five set points are a fresh stream; four are not, and the gap does not count") {
+  for (const int every : {1, 5}) {           // ticks: 50 Hz, 10 Hz
+    for (const int gap : {6, 7, 25, 150}) {  // ticks: just past the watchdog, ..., 3 s
+      Stand stand;
+      stand.to_active();
+      for (int i = 0; i < 8 * every; ++i) {  // at its own rate, with signs of life in between
+        stand.requests.beat(stand.now);
+        if (i % every == 0) stand.push(stand.now, 0);
+        stand.tick();
+      }
+      REQUIRE(stand.planner.state() == State::active);
+      REQUIRE(stand.wait(gap) == State::hold);
+      int said = 0;
+      for (int i = 0; i < 10 * every && stand.planner.state() == State::hold; ++i) {
+        stand.requests.beat(stand.now);
+        stand.requests.resume();
+        if (i % every == 0) {
+          stand.push(stand.now, 0);
+          ++said;
+        }
+        stand.tick();
+      }
+      CHECK(stand.planner.state() == State::soft_start);
+      CHECK(said == 5);
+    }
+  }
+}
+
+TEST_CASE("a source that falls silent in a hold of another cause begins anew") {
+  Stand stand;
+  stand.to_active();
+  stand.reading.status[0] = 32;
+  CHECK(stand.run(1, 0) == State::hold);
+  stand.reading.status[0] = 0;
+  CHECK(stand.run(10, 0) == State::hold);
+  stand.wait(20);
+  stand.requests.resume();
+  CHECK(stand.run(4, 0) == State::hold);
+  CHECK(stand.run(1, 0) == State::soft_start);
+}
+
+TEST_CASE("what is said where nobody listens moves nothing later") {
+  for (const State deaf : {State::disarmed, State::rest, State::off, State::fault, State::estop}) {
+    Stand stand;
+    if (deaf != State::disarmed) stand.to_active();
+    if (deaf == State::estop) stand.requests.estop();
+    if (deaf == State::fault) stand.reading.rebooted = 1;
+    if (deaf == State::rest) {
+      stand.requests.stop(rl::StopPolicy::rest);
+      stand.place[0] = 1;
+      stand.blocked = 1;
+    }
+    if (deaf == State::off) stand.requests.stop(rl::StopPolicy::off);
+    stand.tick();
+    stand.reading.rebooted = 0;
+    REQUIRE(stand.planner.state() == deaf);
+    for (int i = 0; i < 5; ++i) {
+      stand.say(20);
+      stand.tick();
+      CHECK(stand.last.remaining == 0);
+    }
+    if (deaf == State::rest || deaf == State::off) continue;  // they end, or are armed as from DISARMED
+    stand.push(stand.now, 20);                                // and one that lies there when the arm is armed
+    stand.requests.reset();
+    stand.tick();
+    REQUIRE(stand.planner.state() == State::disarmed);
+    stand.push(stand.now, 20);
+    stand.arm();
+    const double stood = stand.place[0];
+    for (int i = 0; i < 100; ++i) {  // alive, but it says nothing
+      stand.requests.beat(stand.now);
+      stand.tick();
+      CHECK(stand.last.goal[0] == stood);
+    }
+    CHECK(stand.planner.state() == State::soft_start);
+  }
+}
+
+TEST_CASE("fifty illegal set points within any second hold; where nothing moves they only count") {
+  const auto refuse = [](Stand& stand, int count) {
+    stand.tally.refused[static_cast<std::size_t>(rl::Refusal::not_finite)] +=
+        static_cast<std::uint64_t>(count);
+  };
+  for (const bool active : {false, true}) {
+    for (int phase = 0; phase < 60; phase += 7) {
+      Stand stand;
+      refuse(stand, 200);  // from before
+      for (int i = 0; i < 5; ++i) stand.tick();
+      CHECK(stand.planner.state() == State::disarmed);
+      stand.arm();
+      // Where a new second would begin must make no difference.
+      REQUIRE(stand.run(active ? 60 + phase : 2, active ? 0 : 90) ==
+              (active ? State::active : State::soft_start));
+      refuse(stand, 49);
+      CHECK(stand.run(45, active ? 0 : 90) != State::hold);
+      refuse(stand, 49);
+      CHECK(stand.run(1, active ? 0 : 90) == State::hold);
+      CHECK(stand.last.decision.reason == rl::Reason::illegal_setpoints);
+    }
+  }
+  Stand slow;
+  slow.to_active();
+  for (int i = 0; i < 300; ++i) {  // 49 a second
+    if (i % 50 != 0) refuse(slow, 1);
+    CHECK(slow.run(1, 0) == State::active);
+  }
+}
+
+TEST_CASE("the goal of a blocked joint comes back in a fault too, whatever else holds the arm in that tick") {
+  enum class Also { nothing, stale, overload };
+  for (const Also also : {Also::nothing, Also::stale, Also::overload}) {
+    for (const State moving : {State::soft_start, State::active}) {
+      // Once to learn in which tick the obstacle is seen, then with something else in that very tick.
+      int seen = 1000;
+      for (const bool again : {false, true}) {
+        Stand stand;
+        stand.arm();
+        stand.run(moving == State::active ? 30 : 3, moving == State::active ? 0 : 90);
+        REQUIRE(stand.planner.state() == moving);
+        stand.blocked = 1;
+        const double stuck = stand.place[0];
+        int ticks = 0;
+        while (stand.planner.state() == moving && ticks < 300) {
+          ++ticks;
+          if (again && also == Also::stale && ticks > seen - 6) stand.silent = 2;
+          if (again && also == Also::overload && ticks == seen) stand.reading.status[1] = 32;
+          stand.run(1, 90);
+        }
+        CHECK(ticks == (again ? seen : ticks));
+        seen = ticks;
+        CHECK(stand.planner.state() == (moving == State::active ? State::hold : State::fault));
+        stand.reading.status[1] = 0;
+        stand.run(150, 90);
+        CHECK(std::abs(stand.last.goal[0] - stuck) <= 5 + 1e-6);
+        CHECK(std::abs(stand.last.goal[0]) < kEnd);
+      }
+    }
+  }
+}
+
+TEST_CASE("the supply is measured against what each bus had at connect, not at the newest arming") {
+  auto two = config();
+  two.axes[1].bus = 1;
+  for (const bool sags : {false, true}) {
+    Stand stand(two);
+    stand.reading.voltage[1] = 74;  // 12 V and 7.4 V side by side
+    stand.wait(3);
+    stand.to_active();
+    stand.requests.estop();
+    stand.tick();
+    if (sags) stand.reading.voltage[1] = 58;
+    stand.wait(5);
+    stand.requests.reset();
+    stand.tick();
+    REQUIRE((stand.planner.state() == State::disarmed) == !sags);  // the cause is not gone
+    if (!sags) CHECK((stand.arm(), stand.run(30, 0)) == State::active);
+  }
+  Stand armed_low;
+  armed_low.wait(3);
+  armed_low.reading.voltage.fill(90);
+  armed_low.arm();
+  CHECK(armed_low.run(2, 0) == State::fault);
+  CHECK(armed_low.last.decision.reason == rl::Reason::motor_voltage);
+}
+
+TEST_CASE("one bus of two that is silent is lost after half a second") {
+  for (const bool apart : {false, true}) {
+    auto two = config();
+    two.axes[1].bus = apart ? 1 : 0;
+    Stand stand(two);
+    stand.to_active();
+    stand.silent = stand.reading.missing = 2;
+    int ticks = 0;
+    while (stand.planner.state() != State::fault && ticks < 100) {
+      stand.run(1, 0);
+      ++ticks;
+    }
+    CHECK(stand.last.decision.reason == (apart ? rl::Reason::bus_lost : rl::Reason::motor_mute));
+    CHECK(ticks >= (apart ? 25 : 50));
+    CHECK(ticks <= (apart ? 27 : 52));
+  }
+}
+
+TEST_CASE("warmth and a low supply are warned of, and remembered") {
+  Stand stand;
+  stand.to_active();
+  stand.reading.temperature[1] = 60;
+  stand.reading.voltage[0] = 107;
+  CHECK(stand.run(3, 0) == State::active);
+  CHECK(stand.last.warm == 2);
+  CHECK(stand.last.low_voltage == 1);
+  stand.reading.temperature[1] = 59;
+  stand.reading.voltage[0] = 108;
+  CHECK(stand.run(3, 0) == State::active);
+  CHECK((stand.last.warm | stand.last.low_voltage) == 0);
+  CHECK(stand.tally.warm.load() == 2);
+  CHECK(stand.tally.low_voltage.load() == 1);
+}
+
+TEST_CASE("a target that breaks a limit by itself is told from one that servo steps make rough") {
+  const rl::AxisLimits limits{-kEnd, kEnd, kSpeed, kAcceleration, kJerk};
+  const double dt = 0.02;
+  const auto asks = [&](std::vector<double> newest_first) {
+    return rl::asks_too_much(newest_first, limits, dt);
+  };
+  CHECK(asks({kEnd + 1e-6}));
+  CHECK(!asks({kEnd}));
+  CHECK(asks({4.9, 0}));
+  CHECK(!asks({4.7, 0}));
+  CHECK(asks({2, 0, 0}));        // 5,000 deg/s^2
+  CHECK(!asks({1.5, 0, 0}));     // 3,750
+  CHECK(asks({1.5, 0, 0, 0}));   // from none in one tick: 187,500 deg/s^3
+  CHECK(!asks({0.7, 0, 0, 0}));  // 87,500
+  CHECK(asks({std::nan("")}));
+  std::vector<double> slow(4);
+  for (int start = 0; start < 400; ++start) {  // 7 deg/s, rounded to steps, at 200 Hz
+    for (std::size_t i = 0; i < slow.size(); ++i) {
+      constexpr double kStep = 360.0 / 4096;
+      slow[i] = std::round((start - static_cast<double>(i)) * 7 * 0.005 / kStep) * kStep;
+    }
+    CHECK(!rl::asks_too_much(slow, limits, 0.005));
+  }
+}
+
+TEST_CASE("steps of the source count as limited, a smooth one does not") {
+  Stand rough;
+  rough.to_active();
+  const std::uint64_t before = rough.tally.followed.load();
+  for (int i = 0; i < 100; ++i) rough.run(1, i / 5 % 2 == 0 ? 0 : 2.5);  // 6,250 deg/s^2
+  CHECK(rough.tally.followed.load() - before == 100);
+  CHECK(rough.tally.clamped.load() > 30);
+  Stand smooth;
+  smooth.to_active();
+  for (int i = 0; i < 200; ++i) smooth.run(1, 20 * (1 - std::cos(i * 0.05)));
+  CHECK(smooth.tally.clamped.load() == 0);
+}
+
+namespace {
+
+/// A stand that is driven by chance, and what its goals have been.
+struct Chance : Stand {
+  using Stand::Stand;
+  std::array<double, kAxes> goal{}, velocity{}, acceleration{}, first{};
+  bool moving = false;        ///< a goal was written in the last tick
+  std::int64_t armed_at = 0;  ///< 0: nothing was written since
+  int since_estop = -1;
+
+  void estop() {
+    requests.estop();
+    if (planner.state() != State::estop) since_estop = 0;  // else it has been stopped already
+  }
+};
+
+/// What may never be, whatever happened before.
+void look_at_invariants(Chance& it, const rl::Plan& plan, State before, bool reset, bool torque) {
+  const State state = plan.decision.state;
+  if (state == State::disarmed || state == State::off) CHECK(!plan.write);
+  const bool latched = before == State::fault || before == State::estop;
+  if (latched && !reset) CHECK(state == State::fault || state == State::estop);
+  if (latched && reset) CHECK(state != State::soft_start && state != State::active);
+  if (state == State::active) CHECK(before == State::active || before == State::soft_start);
+  if (it.since_estop == 0 && torque && !plan.decision.ended) CHECK(plan.write);
+  const double dt = static_cast<double>(kPeriod) * 1e-9;
+  for (std::size_t k = 0; k < kAxes && plan.write; ++k) {
+    const double goal = plan.goal[k];
+    CHECK(std::isfinite(goal));
+    if (it.armed_at != 0) CHECK(goal == it.first[k]);  // the measured pose comes first
+    const double wall = std::max(kEnd, std::abs(it.goal[k]));
+    if (it.moving) CHECK(std::abs(goal) <= wall + 1e-6);
+    const double velocity = it.moving ? (goal - it.goal[k]) / dt : 0;
+    const double acceleration = it.moving ? (velocity - it.velocity[k]) / dt : 0;
+    CHECK(std::abs(velocity) <= kSpeed * (1 + 1e-6));
+    CHECK(std::abs(acceleration) <= kAcceleration * (1 + 1e-6));
+    CHECK(std::abs(acceleration - it.acceleration[k]) <= kJerk * dt * (1 + 1e-6));
+    it.goal[k] = goal;
+    it.velocity[k] = velocity;
+    it.acceleration[k] = acceleration;
+  }
+  if (plan.write) it.armed_at = 0;
+  it.moving = plan.write;
+  if (!plan.write) it.velocity = it.acceleration = {};
+}
+
+/// One source, one arm, twice: the second one is also told what is illegal, and its stale positions are other
+/// ones. Both have to do the same.
+struct Twins {
+  Chance clean, dirty;
+  std::mt19937& random;
+  bool torque = false;
+  bool reset = false;
+  float wanted = 0;
+  float speed = 0;
+  std::int64_t said = 0;
+
+  explicit Twins(std::mt19937& chance) : random(chance) {}
+  unsigned below(unsigned n) { return static_cast<unsigned>(random() % n); }
+  bool one_in(unsigned n) { return below(n) == 0; }
+
+  void source() {
+    if (one_in(8)) speed = static_cast<float>(below(200)) / 20 - 5;
+    wanted += speed;
+    if (one_in(20)) wanted = static_cast<float>(below(400)) - 200;
+    const bool mute = one_in(12);
+    for (Chance* it : {&clean, &dirty}) {
+      if (!mute) it->say(wanted);
+    }
+    if (!mute) said = clean.now;
+    if (one_in(3)) {
+      const bool old = one_in(2);
+      dirty.push(old ? dirty.now - 700 * kMs : dirty.now + 1,
+                 old ? 90 : std::numeric_limits<float>::quiet_NaN());
+    }
+    if (one_in(9) && said != 0) dirty.push(said - 1, -90);  // before the newest
+  }
+  void requests() {
+    const std::array<unsigned, 6> what = {below(90), below(12), below(8), below(90), below(70), below(200)};
+    reset = what[1] == 0;
+    for (Chance* it : {&clean, &dirty}) {
+      if (it->since_estop >= 0) ++it->since_estop;
+      if (what[0] == 0) it->estop();
+      if (reset) it->requests.reset();
+      if (what[2] == 0) it->requests.resume();
+      if (what[3] == 0) it->requests.release();
+      if (what[4] == 0) it->requests.stop(rl::StopPolicy::rest);
+      if (what[5] == 0) it->planner.overrun();
+    }
+  }
+  void motors() {
+    const unsigned event = below(400);
+    const unsigned k = below(static_cast<unsigned>(kAxes));
+    for (Chance* it : {&clean, &dirty}) {
+      it->reading.rebooted = event == 0 ? 1 : 0;
+      it->reading.hang_up = event == 1;
+      it->reading.status[k] = event < 6 && event > 1 ? 32 : 0;
+      if (event >= 10 && event < 16) it->silent ^= 1ULL << k;
+      if (event >= 20 && event < 24) it->blocked ^= 1ULL << k;
+      it->reading.missing = it->silent;
+      it->reading.temperature[k] = event == 30 ? 71 : 30;
+      for (std::size_t j = 0; j < kAxes; ++j) {
+        const bool stale = it->now - it->reading.captured[j] > 100 * kMs;
+        if (stale && ((it->silent >> j) & 1U)) it->reading.values[j] = it == &clean ? 77 : -1e6;
+      }
+    }
+  }
+  void arm() {
+    const State state = clean.planner.state();
+    if (!one_in(4) || clean.planner.stop_pending() || (state != State::disarmed && state != State::off))
+      return;
+    const double at = static_cast<double>(below(240)) - 120;
+    const bool elsewhere = !torque || one_in(2);
+    for (Chance* it : {&clean, &dirty}) {
+      it->silent = it->blocked = it->reading.missing = 0;
+      it->place[0] = elsewhere ? at : it->goal[0];
+      it->place[1] = it->goal[1];
+      for (std::size_t k = 0; k < kAxes; ++k) it->first[k] = it->place[k];
+      it->arm();
+      it->armed_at = it->now;
+      it->moving = false;
+    }
+    torque = true;
+  }
+  /// False when the loop has ended.
+  bool step() {
+    arm();
+    source();
+    requests();
+    motors();
+    const State before = clean.planner.state();
+    const rl::Plan a = clean.tick();
+    const rl::Plan b = dirty.tick();
+    CHECK(a.decision.state == b.decision.state);
+    CHECK(a.write == b.write);
+    for (std::size_t k = 0; k < kAxes && a.write; ++k) CHECK(a.goal[k] == b.goal[k]);
+    look_at_invariants(dirty, b, before, reset, torque);
+    look_at_invariants(clean, a, before, reset, torque);
+    if (a.decision.release_now) torque = false;
+    return !a.decision.ended && a.decision.state == b.decision.state;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("random events around the planner never break the invariants") {
+  std::mt19937 random(7);  // NOLINT(cert-msc51-cpp)
+  const int sequences = check::sequences(20'000);
+  std::array<int, rl::kStates> seen{};
+  for (int sequence = 0; sequence < sequences; ++sequence) {
+    const int failures = check::failures();
+    Twins twins(random);
+    for (int tick = 0; tick < 100 && twins.step(); ++tick)
+      ++seen[static_cast<std::size_t>(twins.clean.planner.state())];
+    if (check::failures() != failures) {
+      std::fprintf(stderr, "  in sequence %d\n", sequence);
+      return;
+    }
+  }
+  for (const int ticks : seen) CHECK(ticks > sequences / 2);
+}
