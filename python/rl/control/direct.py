@@ -362,13 +362,13 @@ class DirectLoop:
             self._enter("SOFT_START", "resumed")
 
     def _fresh(self, now: int) -> bool:
-        """As the core: five set points in 200 ms or in six of their periods, the longer; or an action that is due."""
+        """Five set points in 200 ms or in six of their periods, the longer; or an action that is due."""
         if self.source != "setpoints":
             return self._due(now) is not None
         if len(self._arrivals) < STREAM:
             return False
-        span = self._arrivals[-1] - self._arrivals[0]
-        return now - self._arrivals[0] <= max(STREAM_NS, 6 * span // (STREAM - 1))
+        period = float(np.median(np.diff(self._arrivals)))  # a pause between two streams is none
+        return now - self._arrivals[0] <= max(STREAM_NS, 6 * period)
 
     def _still(self) -> bool:
         return bool((np.abs(self.limiter.velocity) <= STILL).all())
