@@ -66,6 +66,13 @@ def test_one_cause_that_wants_a_person_is_enough():
     assert asked == []
 
 
+@pytest.mark.parametrize("cause", [WHY.no_rest_pose, WHY.second_stop])
+def test_a_hold_in_which_the_loop_ends_asks_nobody(cause):
+    session, look, asked, said = held(cause)
+    session._check_hold(look)
+    assert (asked, said) == ([], [])
+
+
 def test_an_emulated_arm_goes_on_by_itself_whatever_held_it():
     session, look, asked, _ = held(WHY.blocked, simulated=True)
     session._check_hold(look)

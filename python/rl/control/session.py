@@ -34,6 +34,7 @@ PERSON_S = 60.0  # longest HOLD that a person ends
 COUPLED_S = 1.0  # longest wait until the parts beside a fault hold
 # Causes of HOLD that are over when their source is back. What else holds an arm is for a person to look at.
 PASSING = frozenset({"heartbeat_lost", "starved", "state_stale", "overrun"})
+ENDING = frozenset({"no_rest_pose", "second_stop"})  # a loop that ends in HOLD by itself
 GO_ON = "Enter (gamepad: a) goes on, slowly, once nothing is in the way"
 SECOND_S = 2.0  # a stop asked for again within this releases at once
 LAST_S = 12.0  # longest wait for a latched loop that was asked once more: 8 s of rest move of the others, release
@@ -287,7 +288,8 @@ class Session:
         A policy or a recording on hardware does not go on: what stopped it wants to be looked at.
         """
         now = time.monotonic()
-        if look.state != "HOLD" or self.stopping:
+        causes = {cause.name for cause in look.causes}
+        if look.state != "HOLD" or self.stopping or causes & ENDING:
             self._held = 0.0
             return
         if not self._held:
@@ -295,7 +297,7 @@ class Session:
             self._goes_on()  # said before: not meant for this HOLD
         emulated = getattr(self.robot, "simulated", False)
         gone = getattr(self.source, "gone", lambda: False)
-        passing = all(cause.name in PASSING for cause in look.causes) and not gone()
+        passing = causes <= PASSING and not gone()
         self._by_hand = self._by_hand or (self.source.led and not (emulated or passing))
         if now - self._held > self._hold_at_most(emulated):
             raise RlError(look.reason or "held", where="hold")

@@ -63,6 +63,7 @@ class Threads:
     def __init__(self) -> None:
         self.over = threading.Event()
         self.failure: BaseException | None = None
+        self.broken = False  # one has failed, told or not
         self._threads: list[threading.Thread] = []
 
     def run(self, name: str, work: Callable[[], None]) -> None:
@@ -71,7 +72,7 @@ class Threads:
                 with translated():
                     work()
             except BaseException as error:  # noqa: BLE001  kept, and raised in the session's thread
-                self.failure = self.failure or error
+                self.failure, self.broken = self.failure or error, True
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         self._threads.append(thread)
@@ -304,14 +305,15 @@ class PolicySource:
         while (left := (until - time.monotonic_ns()) / 1e9) > 0:
             if self._threads.over.wait(min(left, BEAT_S)):
                 return False
-            loop.heartbeat()
+            if not self._threads.broken:
+                loop.heartbeat()
         return not self._threads.over.is_set()
 
     def _inferred(self, loop: Any, observation: Mapping[str, Any], at: int) -> Chunk | None:
         """What the worker makes of it; None when the source is to end."""
         begun = time.monotonic()
         self._asked.put(lambda: self.infer(observation, at))
-        while not self._threads.over.is_set() and self._threads.failure is None:
+        while not self._threads.over.is_set() and not self._threads.broken:
             try:
                 chunk = self._given.get(timeout=BEAT_S)
             except queue.Empty:
