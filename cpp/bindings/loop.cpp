@@ -337,10 +337,46 @@ void register_config(py::module_& m) {
       .def_readwrite("black_boxes", &LoopConfig::black_boxes);
 }
 
+void register_reason(py::module_& m) {
+  py::enum_<rl::Reason>(m, "Reason", "Why a state was entered.")
+      .value("none", rl::Reason::none)
+      .value("armed", rl::Reason::armed)
+      .value("source_caught", rl::Reason::source_caught)
+      .value("heartbeat_lost", rl::Reason::heartbeat_lost)
+      .value("source_dead", rl::Reason::source_dead)
+      .value("starved", rl::Reason::starved)
+      .value("state_stale", rl::Reason::state_stale)
+      .value("overload", rl::Reason::overload)
+      .value("overrun", rl::Reason::overrun)
+      .value("illegal_setpoints", rl::Reason::illegal_setpoints)
+      .value("motor_fault", rl::Reason::motor_fault)
+      .value("motor_hot", rl::Reason::motor_hot)
+      .value("motor_voltage", rl::Reason::motor_voltage)
+      .value("motor_rebooted", rl::Reason::motor_rebooted)
+      .value("blocked", rl::Reason::blocked)
+      .value("motor_mute", rl::Reason::motor_mute)
+      .value("bus_lost", rl::Reason::bus_lost)
+      .value("hang_up", rl::Reason::hang_up)
+      .value("stop_requested", rl::Reason::stop_requested)
+      .value("second_stop", rl::Reason::second_stop)
+      .value("duration_over", rl::Reason::duration_over)
+      .value("no_rest_pose", rl::Reason::no_rest_pose)
+      .value("rest_reached", rl::Reason::rest_reached)
+      .value("rest_blocked", rl::Reason::rest_blocked)
+      .value("rest_too_long", rl::Reason::rest_too_long)
+      .value("estop", rl::Reason::estop)
+      .value("resumed", rl::Reason::resumed)
+      .value("reset", rl::Reason::reset)
+      .value("released", rl::Reason::released)
+      .value("guardian_died", rl::Reason::guardian_died)
+      .value("unguarded", rl::Reason::unguarded);
+}
+
 void register_snapshot(py::module_& m) {
   py::class_<Snapshot>(m, "LoopSnapshot", "One consistent look.")
       .def_property_readonly("state", [](const Snapshot& s) { return rl::to_string(s.look.state); })
       .def_readonly("reason", &Snapshot::reason)
+      .def_property_readonly("cause", [](const Snapshot& s) { return s.look.reason; })
       .def_property_readonly("cycle", [](const Snapshot& s) { return s.look.cycle; })
       .def_property_readonly("active_cycles", [](const Snapshot& s) { return s.look.active_cycles; })
       .def_property_readonly("values", [](const Snapshot& s) { return vector_of(s, s.look.values); })
@@ -359,6 +395,7 @@ void register_snapshot(py::module_& m) {
 
 void register_loop(py::module_& m) {
   register_config(m);
+  register_reason(m);
   register_snapshot(m);
   py::class_<LoopHandle>(m, "ControlLoop", "The loop in its thread. Owns the buses from start to close.")
       .def(py::init(&make_loop), py::arg("drives"), py::arg("limits"), py::arg("config"),

@@ -121,8 +121,9 @@ void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept 
     policy_ = config_.stop_policy;
     off_pending_ = policy_ == StopPolicy::off && state_ != State::fault && state_ != State::estop;
   }
-  const bool by_duration = events.duration_over && !stop_pending_ && requests == 0;
-  if (by_duration) {
+  const bool by_duration = events.duration_over && !duration_seen_;  // one request, which a latch drops
+  duration_seen_ = events.duration_over;
+  if (by_duration && !stop_pending_ && requests == 0) {
     stop_pending_ = true;
     rest_clock_ = now;
     policy_ = config_.stop_policy;

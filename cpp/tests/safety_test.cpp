@@ -568,3 +568,23 @@ TEST_CASE("off waits until the arm is braked and the release done") {
   CHECK(last.ended);
   CHECK(last.exit_code == 0);
 }
+
+TEST_CASE("an e-stop on the way to rest is told as one and drops the end of the duration") {
+  for (const bool stop : {false, true}) {
+    Rig rig = in(State::active);
+    Events over = calm();
+    over.duration_over = true;
+    rig.tick(over);
+    CHECK(rig.machine.state() == State::rest);
+    Events event = over;
+    (stop ? event.estop : event.hang_up) = true;
+    rig.tick(event);
+    const State latched = stop ? State::estop : State::fault;
+    for (int i = 0; i < 200; ++i) {
+      const auto decision = rig.tick(over);
+      CHECK(decision.state == latched);
+      CHECK(decision.reason == (stop ? rl::Reason::estop : rl::Reason::hang_up));
+      CHECK(!decision.ended);
+    }
+  }
+}

@@ -29,7 +29,7 @@ TOLD = {
     "joints": "left stick pan and lift, right stick elbow and roll, cross up/down wrist",
     "tool": "left stick ahead/back and left/right, right stick up/down and roll, cross up/down tips the tool",
 }
-HOW = "hold the left shoulder button to move; triggers open and close; y: joints/tool; start: end; b: E-STOP"
+HOW = "hold the left shoulder button to move; triggers: gripper; y: joints/tool; start: end; a: leave HOLD; b: E-STOP"
 
 
 class Gamepad:

@@ -22,7 +22,7 @@ TOOL = {  # key -> (x y z pitch roll, gripper; which way); base frame: x forward
     "r": (2, 1), "f": (2, -1), "k": (3, 1), "i": (3, -1), "l": (4, 1), "j": (4, -1), "o": (5, 1), "c": (5, -1),
 }  # fmt: skip
 EVENTS = {"enter": "success", "backspace": "rerecord", "x": "stop"}
-HOW = "space: E-STOP; x: end; tab: joints/tool; + -: speed; enter, backspace: keep, repeat an episode"
+HOW = "space: E-STOP; x: end; tab: joints/tool; + -: speed; enter: keep an episode, leave HOLD; backspace: repeat it"
 HOW_TOOL = "w s ahead/back, a d left/right, r f up/down, i k tip up/down, j l roll, o c gripper"
 FASTER, SLOWEST, FASTEST = 1.5, 0.1, 4.0
 LEASH = 15.0  # degrees or percent that the wish may run ahead of the arm

@@ -117,18 +117,40 @@ class Bench:
         self.relax()
 
     def relax(self) -> None:
-        """Torque off, from the wrist down; what is held falls last. Errors: RlError naming the motors that still hold
-        or do not answer."""
+        """Torque off, from the wrist down; what is held falls last. All are read back, and told a second time where
+        that is needed. Errors: RlError naming each motor that still holds, with the reason."""
         order = [*reversed(JOINTS[:-1]), JOINTS[-1]]
-        still = self.bus.relax([self.ids[name] for name in order])
-        if still:
-            names = ", ".join(f"{name} (id {motor})" for name, motor in self.ids.items() if motor in still)
+        self.bus.relax([self.ids[name] for name in order])
+        held = {name for name in order if self._holding(name)}
+        if held:
+            self.bus.relax([self.ids[name] for name in order if name in held])
+        why = {name: reason for name in order if name in held and (reason := self._holding(name))}
+        if why:
+            names = ", ".join(f"{name} (id {self.ids[name]}): {reason}" for name, reason in why.items())
             todo = "switch the arm's supply off while somebody holds it"
-            raise RlError(f"still energised, or silent: {names}", where=self.bus.port, todo=todo)
+            raise RlError(f"still energised: {names}", where=self.bus.port, todo=todo)
+
+    def _holding(self, name: str) -> str:
+        """'' for a motor that says that it has no torque, else why it counts as holding."""
+        from rl import _core
+
+        try:
+            return "keeps its torque" if self.bus.read(self.ids[name], "Torque_Enable") else ""
+        except _core.CoreError as error:
+            return "no reply" if error.code == "motor-missing" else str(error)
 
     def close_locks(self) -> None:
-        """EEPROM that somebody left open is closed."""
-        self.bus.store([(m, "Operating_Mode", self.bus.read(m, "Operating_Mode")) for m in self.ids.values()])
+        """EEPROM that somebody left open is closed, also of the motors behind one that fails. Errors: of the first."""
+        from rl import _core
+
+        failures = []
+        for motor in self.ids.values():
+            try:
+                self.bus.store([(motor, "Operating_Mode", self.bus.read(motor, "Operating_Mode"))])
+            except _core.CoreError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def offsets(self) -> dict[str, int]:
         """Homing_Offset of each joint."""

@@ -238,11 +238,48 @@ class LoopConfig:
     house: str  # "thread": of this process | "guardian": a process of its own, with a second hand beside it
     def __init__(self) -> None: ...
 
+class Reason:
+    """Why a state was entered."""
+
+    name: str
+    none: Reason
+    armed: Reason
+    source_caught: Reason
+    heartbeat_lost: Reason
+    source_dead: Reason
+    starved: Reason
+    state_stale: Reason
+    overload: Reason
+    overrun: Reason
+    illegal_setpoints: Reason
+    motor_fault: Reason
+    motor_hot: Reason
+    motor_voltage: Reason
+    motor_rebooted: Reason
+    blocked: Reason
+    motor_mute: Reason
+    bus_lost: Reason
+    hang_up: Reason
+    stop_requested: Reason
+    second_stop: Reason
+    duration_over: Reason
+    no_rest_pose: Reason
+    rest_reached: Reason
+    rest_blocked: Reason
+    rest_too_long: Reason
+    estop: Reason
+    resumed: Reason
+    reset: Reason
+    released: Reason
+    guardian_died: Reason
+    unguarded: Reason
+
 class LoopSnapshot:
     """One consistent look; never blocks the loop."""
 
     state: str  # DISARMED SOFT_START ACTIVE HOLD REST OFF FAULT ESTOP
     reason: str  # why it is in that state, one line
+    cause: Reason  # the same for programs, without the joint
     cycle: int
     active_cycles: int
     values: NDArray[np.float64]  # (S,) measured

@@ -240,10 +240,12 @@ def test_an_arm_that_stands_is_released_without_being_moved():
     arm = _core.Emulator()
     for motor in range(1, 7):
         arm.set_register(motor, 40, b"\x01")
+        arm.set_register(motor, 55, b"\x00")  # as LeRobot leaves it
     before, asked = arm.goals(), []
     release(So101Config(port=arm.port), Screen(asked.append), leader=False)
     assert asked == ["hold"]
     assert [arm.registers(motor)[40] for motor in range(1, 7)] == [0] * 6
+    assert [arm.registers(motor)[55] for motor in range(1, 7)] == [1] * 6
     assert len(arm.goals()) == len(before)
     arm.close()
 
@@ -252,10 +254,12 @@ def test_a_motor_that_does_not_answer_keeps_no_other_from_being_released():
     arm = _core.Emulator()
     for motor in range(1, 7):
         arm.set_register(motor, 40, b"\x01")
+        arm.set_register(motor, 55, b"\x00")
     arm.fault("mute", id=3)
-    with pytest.raises(RlError, match=r"still energised, or silent: elbow_flex \(id 3\)"):
+    with pytest.raises(RlError, match=r"still energised: elbow_flex \(id 3\): no reply; "):
         release(So101Config(port=arm.port), Screen(), leader=False)
     assert [arm.registers(motor)[40] for motor in (1, 2, 4, 5, 6)] == [0] * 5
+    assert [arm.registers(motor)[55] for motor in (1, 2, 4, 5, 6)] == [1] * 5
     arm.close()
 
 

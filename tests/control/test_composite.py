@@ -1,11 +1,15 @@
 """Several robots as one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rl.api import Feature, InputError, RlError
 from rl.api.protocols import Snapshot
 from rl.control.composite import Composite, CompositeTeleoperator, joined
+from rl.control.limits import loosened
+from rl.control.settings import Settings
 from tests.fixtures.robots.machines import Base, Fixed, VendorArm
 
 
@@ -16,6 +20,17 @@ def test_names_are_prefixed_units_kept_and_slices_shifted():
     assert [axis.name for axis in robot.axes] == list(robot.action.names)
     assert [axis.starve for axis in robot.axes] == ["hold", "hold", "zero", "zero"]
     assert robot.spans == [slice(0, 2), slice(2, 4)]
+
+
+def test_an_axis_of_a_part_keeps_all_but_its_name():
+    class Fast(VendorArm):
+        def __init__(self):
+            super().__init__()
+            self.axes = tuple(replace(axis, usual_speed=100.0, max_jerk=7.0) for axis in self.axes)
+
+    one, both = Fast(), Composite({"left": Composite({"inner": Fast()}), "right": Fast()})
+    assert [replace(axis, name=one.axes[at % 2].name) for at, axis in enumerate(both.axes)] == [*one.axes] * 2
+    assert len(loosened(both.axes, Settings())) == 4
 
 
 def test_compositions_nest():

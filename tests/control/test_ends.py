@@ -79,7 +79,7 @@ class Part:
 
 
 def test_a_part_that_ended_stops_the_others_once():
-    ended, other = Part("FAULT", True), Part("ACTIVE", False)
+    ended, other = Part("OFF", True), Part("ACTIVE", False)
     columns = np.array([0])
     whole = JointLoop([Member("a", ended, columns, columns), Member("b", other, columns, columns)], 1, 1)
     assert [whole.wait(0.0) for _ in range(3)] == [False] * 3
@@ -209,7 +209,7 @@ def test_a_set_point_that_is_older_or_comes_twice_is_refused():
     _, loop = vendor()
     answers = [loop.push_setpoint(np.zeros(2), at) for at in (100, 100, 50, 101)]
     loop.close()
-    assert answers == ["", "stale", "stale", ""]
+    assert answers == ["", "duplicate", "stale", ""]
 
 
 def test_a_loop_that_cannot_start_is_the_failure_that_is_told():
@@ -392,11 +392,11 @@ def test_a_terminal_that_somebody_reads_already_is_left_to_them():
     from rl.control.keys import Keys
 
     master, slave = pty.openpty()
-    with os.fdopen(slave, "rb", buffering=0) as stream, Keys(stream) as first:
+    with os.fdopen(slave, "rb", buffering=0) as stream, Keys(stream=stream) as first:
         assert first.live
         first.close()
         tty.setcbreak(stream)
-        with Keys(stream) as second:
+        with Keys(stream=stream) as second:
             assert not second.live
     os.close(master)
 

@@ -1,11 +1,20 @@
 """Limits of robots that Python moves, and the numbers that the core is given."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rl.api import InputError
 from rl.api.protocols import Axis
-from rl.control.limits import Limiter, core_limits, jump, soft_speed
+from rl.control.limits import Limiter, core_limits, jump, loosened, soft_speed
+from rl.control.session import Session
+from rl.control.settings import Settings
+from rl.control.sources import LeaderSource
+from tests.fixtures.robots.machines import Fixed, VendorArm
 
 AXES = (Axis("a", "deg", -90, 90, 100, 1000), Axis("b", "m/s", -0.5, 0.5, 5, 50, starve="zero"))
 targets = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=40)
@@ -52,3 +61,38 @@ def test_approaches_are_slow_in_the_axis_own_unit():
 
 def test_the_core_is_given_every_axis():
     assert core_limits(AXES) is not None
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"heartbeat_timeout_s": 0.5}, "a silent source is noticed after 0.5 s instead of 0.1"),
+        ({"heartbeat_timeout_s": math.nan}, "a silent source"),
+        ({"soft_start_s": 0.1}, "soft start 0.1 s instead of at least 0.3"),
+    ],
+)
+def test_a_watchdog_or_a_soft_start_that_is_looser_wants_to_be_asked_for(option, said):
+    robot = VendorArm()
+    source = LeaderSource(Fixed(robot.action, lambda: [0, 0]))
+    with (
+        pytest.raises(InputError, match=f"{said}.*--limits.unsafe true"),
+        Session(robot, source, settings=Settings(**option), say=lambda text: None) as session,
+    ):
+        session.run()
+    assert not robot.sent
+    assert loosened(robot.axes, Settings(unsafe=True, **option))[0].startswith(said)
+
+
+def test_tighter_settings_are_everybodys_own():
+    assert loosened(AXES, Settings(heartbeat_timeout_s=0.05, soft_start_s=5.0)) == []
+
+
+@pytest.mark.parametrize("option", [{"soft_start_s": 6.0}, {"soft_start_s": math.nan}, {"rate": 5.0}, {"rate": 2000.0}])
+def test_settings_beyond_what_a_loop_can_do_are_refused(option):
+    with pytest.raises(InputError, match="is not in"):
+        Settings(unsafe=True, **option)
+
+
+def test_a_speed_that_is_no_number_is_looser_than_any():
+    axes = [replace(AXES[0], max_speed=speed, usual_speed=100.0) for speed in (100.0, 101.0, math.nan)]
+    assert len(loosened(axes, Settings())) == 2

@@ -17,6 +17,7 @@ from rl.control.sources import LeaderSource
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.leader import So101Leader
 from rl.plugins.so101.robot import So101
+from tests.fixtures.robots.rig import soon
 
 
 class Rows:
@@ -119,18 +120,17 @@ def test_every_column_has_its_feature_with_units():
 
 def test_keys_are_read_from_a_terminal_and_from_nothing_else():
     master, slave = os.openpty()
-    with os.fdopen(slave, "r") as terminal, Keys(terminal) as keys:
+    with os.fdopen(slave, "r") as terminal, Keys(stream=terminal) as keys:
         assert keys.live
-        os.write(master, b"n")
-        time.sleep(0.05)
-        assert keys.pressed() == "next"
-        os.write(master, b"\x1b[D")
-        time.sleep(0.05)
-        assert keys.pressed() == "again"
-        assert keys.pressed() == ""
+        for typed, meaning in ((b"n", "next"), (b"\x1b[D", "again")):
+            os.write(master, typed)
+            assert soon(lambda meaning=meaning: keys.take("next", "again", "quit") == meaning)
+        os.write(master, b"q\n")
+        assert soon(lambda: keys.take("resume"))
+        assert keys.take("next", "again", "quit", "resume") == ""
     os.close(master)
     read, write = os.pipe()
-    with os.fdopen(read) as pipe, Keys(pipe) as keys:
+    with os.fdopen(read) as pipe, Keys(stream=pipe) as keys:
         assert not keys.live
     os.close(write)
 

@@ -90,7 +90,8 @@ def test_it_draws_at_most_ten_times_a_second_and_leaves_nothing_behind():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     sink = screen.LiveTable(console)
     looks = []
-    session = SimpleNamespace(robot=robot(), loop=SimpleNamespace(snapshot=lambda: looks.append(1) or look()))
+    loop = SimpleNamespace(snapshot=lambda: looks.append(1) or look())
+    session = SimpleNamespace(robot=robot(), loop=loop, hint="")
     sink.begin(session)
     begun = time.monotonic()
     while time.monotonic() - begun < 0.5:

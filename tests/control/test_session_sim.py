@@ -440,7 +440,7 @@ def test_a_base_whose_source_dies_stops():
         def start(self, loop):
             loop.push_setpoint(np.array([0.3, 0.0]), time.monotonic_ns())
 
-    with session(robot, Mute(device), duration=0, soft_start_s=0.05) as running:
+    with session(robot, Mute(device), duration=0, soft_start_s=0.05, unsafe=True) as running:
         threading.Timer(1.0, running.request_stop).start()
         running.run()
     assert "HOLD" in names(running.loop.reports()["robot"])

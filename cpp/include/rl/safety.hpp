@@ -166,6 +166,7 @@ class SafetyMachine {
   bool resume_pending_ = false;
   std::int64_t resume_until_ = 0;
   std::int64_t last_stop_ = 0;
+  bool duration_seen_ = false;
   std::int64_t rest_clock_ = 0;               ///< when the stop was requested or REST entered; 0: neither
   std::int64_t gave_up_ = 0;                  ///< when REST was left as blocked; 0: it was not
   std::int64_t dead_since_ = 0;               ///< heartbeat gone while in HOLD

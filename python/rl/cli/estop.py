@@ -1,4 +1,4 @@
-"""`rl estop`: an emergency stop to every guardian on this machine, from any terminal."""
+"""`rl estop`: an emergency stop to whatever moves an arm on this machine, from any terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl.config.command_line import CommandSpec, Resolved
 class EstopConfig:
     """What `rl estop` does."""
 
-    dry_run: Annotated[bool, doc("only list the guardians that would be stopped")] = False
+    dry_run: Annotated[bool, doc("only list what would be stopped")] = False
 
 
 SPEC = CommandSpec(
@@ -29,7 +29,7 @@ def run(resolved: Resolved) -> int:
 
     found = listeners(table())
     for name in found:
-        who = f"the guardian below process {name[len(PREFIX) :]}"
+        who = f"the arm of process {name[len(PREFIX) :]}"
         if resolved.config.dry_run:
             print(f"would stop {who}")
         else:

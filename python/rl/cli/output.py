@@ -91,7 +91,9 @@ def run_session(
     extra: further rows of the table, known at the end.
     """
     from rl.control import report
+    from rl.control.keys import Keys
 
+    session.keys = Keys()
     try:
         session.run()
     finally:

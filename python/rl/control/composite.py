@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -134,12 +135,8 @@ class Composite(Joined):
         return found
 
     def _axes(self, which: str) -> tuple[Axis, ...]:
-        found = []
-        for key, part in self.parts.items():
-            for axis in getattr(part, which, part.axes):
-                bounds = (axis.low, axis.high, axis.max_speed, axis.max_acceleration, axis.starve, axis.max_jerk)
-                found.append(Axis(f"{key}_{axis.name}", axis.unit, *bounds))
-        return tuple(found)
+        named = ((key, axis) for key, part in self.parts.items() for axis in getattr(part, which, part.axes))
+        return tuple(replace(axis, name=f"{key}_{axis.name}") for key, axis in named)
 
 
 class CompositeTeleoperator(Joined):

@@ -27,6 +27,12 @@ Vector = NDArray[np.float64]
 STARVED_HOLD_S = 1.0  # an empty queue for this long is HOLD
 REST_LIMIT_S = 8.0
 LATCHED = ("FAULT", "ESTOP")
+FOLLOWING = ("SOFT_START", "ACTIVE")
+ILLEGAL = ("not-finite", "width", "stale", "future")  # refusals of which many hold the robot
+BURST, BURST_NS = 50, 1_000_000_000
+STREAM, STREAM_NS = 5, 200_000_000  # set points of a stream that a robot may be resumed into
+RESUME_NS = 2_000_000_000  # how long a request to go on waits for that
+STILL = 1e-9  # axis units / s
 RING = 20_000  # records kept
 LATE = 1.5  # periods: a tick later than this is a miss
 
@@ -69,7 +75,7 @@ class DirectLoop:
         self.queue = _core.ActionQueue(
             len(self.axes), settings.merge, settings.coefficient, settings.crossfade, settings.interpolation
         )
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may ask for the stop in the midst of a look
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._state, self._reason = "DISARMED", "not armed yet"
@@ -88,6 +94,12 @@ class DirectLoop:
         self._age_s = 0.0  # of the state when it was seen
         self._asked = 0  # when a stop was last requested, ns; the end by duration is no request
         self._newest = -1  # stamp of the newest set point
+        self._why = _core.Reason
+        self._cause = _core.Reason.none
+        self._illegal: deque[int] = deque(maxlen=BURST)  # when, ns
+        self._arrivals: deque[int] = deque(maxlen=STREAM)  # of set points, ns
+        self._resume_until = 0
+        self._release_next = False  # asked twice: braked, then off
 
     # --- calls of the session
 
@@ -123,14 +135,15 @@ class DirectLoop:
             return self._count(self.queue.push(observed, period, np.ascontiguousarray(chunk), time.monotonic_ns()))
 
     def push_setpoint(self, values: Vector, at: int) -> str:
-        if len(values) != len(self.axes):
-            return self._count("width")
-        if not np.isfinite(values).all():
-            return self._count("not-finite")
         with self._lock:
+            if len(values) != len(self.axes):
+                return self._count("width")
+            if not np.isfinite(values).all():
+                return self._count("not-finite")
             if at <= self._newest:  # what came before, or twice, says nothing new
-                return self._count("stale")
+                return self._count("stale" if at < self._newest else "duplicate")
             self._setpoint, self._newest = np.array(values, np.float64), at
+            self._arrivals.append(time.monotonic_ns())
         return ""
 
     def heartbeat(self) -> None:
@@ -145,21 +158,27 @@ class DirectLoop:
             again = self._asked != 0 and now - self._asked < 2_000_000_000
             self._asked = now
             if again or (self._stopping and policy == "off"):
-                self._stop_policy = "off"
-                self._enter("OFF", "asked twice")
+                self._stop_policy, self._release_next = "off", True
+                self._enter("HOLD", "asked twice", self._why.second_stop)
             elif not self._stopping:
                 self._stopping, self._stop_policy = now, policy or self._stop_policy  # type: ignore[assignment]
                 self._enter("REST" if self._state in ("SOFT_START", "ACTIVE", "HOLD") else "OFF", "stop requested")
 
     def estop(self) -> None:
         with self._lock:
-            self._enter("ESTOP", "e-stop")
+            self._enter("ESTOP", "e-stop", self._why.estop)
+
+    def hold(self, reason: str) -> None:
+        """Brakes and keeps its place until it is resumed."""
+        with self._lock:
+            if self._state in FOLLOWING:
+                self._enter("HOLD", reason)
 
     def resume(self) -> None:
+        """Goes on, slowly at first, as soon as the robot stands, its state is fresh and set points stream in."""
         with self._lock:
             if self._state == "HOLD" and not self._stopping:
-                self._armed = time.monotonic_ns()
-                self._enter("SOFT_START", "resumed")
+                self._resume_until = time.monotonic_ns() + RESUME_NS
 
     def snapshot(self) -> Any:
         with self._lock:
@@ -167,6 +186,7 @@ class DirectLoop:
             return SimpleNamespace(
                 state=self._state,
                 reason=self._reason,
+                cause=self._cause,
                 cycle=self._counts["cycles"],
                 active_cycles=self._counts["active"],
                 values=np.asarray(self._seen.values, np.float64),
@@ -269,13 +289,13 @@ class DirectLoop:
         with self._lock:
             self._advance(woke)
             state = self._state
-            if state in ("OFF", *LATCHED):
+            if state in ("OFF", "FAULT") or (state == "ESTOP" and (not self._armed or self._still())):
                 return False
             wanted = self._wanted(woke, state)
             goal = None
             if state != "DISARMED":
                 goal = self.limiter.step(wanted, soft=state in ("SOFT_START", "REST"))
-                if state == "HOLD":
+                if state in ("HOLD", "ESTOP"):
                     goal = np.where(self.rolls, 0.0, goal)
         sent, wrote = self._measured(), 0
         if goal is not None:
@@ -306,30 +326,60 @@ class DirectLoop:
     def _advance(self, now: int) -> None:
         """The state machine: what time and sources make of the state."""
         self._check_age(now)
-        state, settings = self._state, self.settings
-        if state in ("SOFT_START", "ACTIVE") and self.source != "leader":
-            if now - self._beat > settings.heartbeat_timeout_s * 1e9:
-                self._enter("HOLD", "the source gives no sign of life")
-            elif state == "ACTIVE" and self._starved and now - self._starved > STARVED_HOLD_S * 1e9:
-                self._enter("HOLD", "no actions for 1 s")
-        if state == "SOFT_START":
+        trouble = self._trouble(now)
+        if self._state in FOLLOWING and trouble is not None:
+            self._enter("HOLD", *trouble)
+        if self._state == "HOLD":
+            self._leave_hold(now, trouble is None)
+        if self._state == "SOFT_START":
             wanted = self._due(now)
             near = wanted is None or bool((np.abs(wanted - self.limiter.goal) <= self.limiter.jump).all())
             ready = wanted is not None or self.source == "leader"
-            if ready and near and now - self._armed > settings.soft_start_s * 1e9:
+            if ready and near and now - self._armed > self.settings.soft_start_s * 1e9:
                 self._enter("ACTIVE", "soft start over")
-        if state == "ACTIVE" and self._over() and not self._stopping:
+        if self._state == "ACTIVE" and self._over() and not self._stopping:
             self._stopping = now
             self._enter("REST", "duration over")
-        if state == "REST" and self._rested(now):
+        if self._state == "REST" and self._rested(now):
             self._enter("OFF", "at rest")
+
+    def _trouble(self, now: int) -> tuple[str, Any] | None:
+        """What of the source holds the robot."""
+        if self.source == "leader":
+            return None
+        if now - self._beat > self.settings.heartbeat_timeout_s * 1e9:
+            return "the source gives no sign of life", self._why.heartbeat_lost
+        if len(self._illegal) == BURST and now - self._illegal[0] <= BURST_NS:
+            return "too many illegal set points", self._why.illegal_setpoints
+        if self._state == "ACTIVE" and self._starved and now - self._starved > STARVED_HOLD_S * 1e9:
+            return "no actions for 1 s", self._why.starved
+        return None
+
+    def _leave_hold(self, now: int, sound: bool) -> None:
+        """Released once it stands, when that was asked for; resumed into a fresh stream, when that was."""
+        if self._release_next and self._still():
+            self._enter("OFF", "asked twice")
+        elif sound and now < self._resume_until and self._age_s <= STALE_S and self._still() and self._fresh(now):
+            self._enter("SOFT_START", "resumed")
+
+    def _fresh(self, now: int) -> bool:
+        """Five set points in 200 ms or in six of their periods, the longer; or an action that is due."""
+        if self.source != "setpoints":
+            return self._due(now) is not None
+        if len(self._arrivals) < STREAM:
+            return False
+        period = float(np.median(np.diff(self._arrivals)))  # a pause between two streams is none
+        return now - self._arrivals[0] <= max(STREAM_NS, 6 * period)
+
+    def _still(self) -> bool:
+        return bool((np.abs(self.limiter.velocity) <= STILL).all())
 
     def _check_age(self, now: int) -> None:
         """An old state holds the robot; a stop that waits for a fresh one goes on, or ends when that takes too long."""
         stale = not self._age_s <= STALE_S  # no number counts as stale
         if stale and self._state in ("SOFT_START", "ACTIVE", "REST"):
-            self._enter("HOLD", "the robot's state is stale")
-        elif self._state == "HOLD" and self._stopping:
+            self._enter("HOLD", "the robot's state is stale", self._why.state_stale)
+        elif self._state == "HOLD" and self._stopping and not self._release_next:
             if not stale:
                 self._enter("REST", "stop requested")
             elif now - self._stopping > REST_LIMIT_S * 1e9:
@@ -390,14 +440,17 @@ class DirectLoop:
         return values[self.columns] if len(values) > self.columns.max() else np.zeros(len(self.columns))
 
     def _count(self, refusal: str) -> str:
+        if refusal in ILLEGAL:
+            self._illegal.append(time.monotonic_ns())
         if refusal:
             self._rejected[refusal] = self._rejected.get(refusal, 0) + 1
         return refusal
 
-    def _enter(self, state: str, reason: str) -> None:
+    def _enter(self, state: str, reason: str, cause: Any = None) -> None:
         if state == self._state and self._states:
             return
-        self._state, self._reason = state, reason
+        self._state, self._reason, self._cause = state, reason, cause or self._why.none
+        self._resume_until = 0  # a request is for the HOLD that it was made in
         self._states.append((state, (time.monotonic_ns() - self._began) / 1e9, reason))
 
     def _fail(self, reason: str) -> None:

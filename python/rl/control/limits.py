@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl.api.protocols import Axis
+from rl.control.settings import Settings
 
 SLOW = 30.0  # deg/s: soft start, rest move, approach of a replay
 JUMP = 5.0  # deg: a first setpoint farther away is approached, not followed
+WATCHDOG_S = 0.1  # longest silence of a source
+SHORTEST_SOFT_S = 0.3  # a soft start that is one
 DEGREES = ("deg", "degrees")
 RADIANS = ("rad", "radians")
 
@@ -37,13 +40,18 @@ def deviation(axis: Axis) -> float:
     return 0.0 if axis.unit == "percent" or axis.starve == "zero" else 4 * jump(axis)
 
 
-def loosened(axes: Sequence[Axis]) -> list[str]:
-    """The axes whose configured speed is above the usual one, a line each."""
-    return [
+def loosened(axes: Sequence[Axis], settings: Settings) -> list[str]:
+    """What is set looser than usual, a line each: speeds of axes, the watchdog of the source, a short soft start."""
+    found = [
         f"{a.name.removesuffix('.pos')} {a.max_speed:g} {a.unit}/s instead of {a.usual_speed:g}"
         for a in axes
-        if a.usual_speed is not None and a.max_speed > a.usual_speed * (1 + 1e-9)
+        if a.usual_speed is not None and not a.max_speed <= a.usual_speed * (1 + 1e-9)
     ]
+    if not settings.heartbeat_timeout_s <= WATCHDOG_S:
+        found.append(f"a silent source is noticed after {settings.heartbeat_timeout_s:g} s instead of {WATCHDOG_S:g}")
+    if not settings.soft_start_s >= SHORTEST_SOFT_S:
+        found.append(f"soft start {settings.soft_start_s:g} s instead of at least {SHORTEST_SOFT_S:g}")
+    return found
 
 
 def core_limits(axes: Sequence[Axis]) -> Any:

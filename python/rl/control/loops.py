@@ -15,10 +15,11 @@ from rl.api.errors import InputError, MissingPart, RlError
 from rl.api.protocols import Axis, Rests, Snapshot
 from rl.control import guardians
 from rl.control.composite import Composite
-from rl.control.direct import DirectLoop
+from rl.control.direct import FOLLOWING, LATCHED, DirectLoop
 from rl.control.limits import core_limits
 from rl.control.settings import Settings
 
+RESUME_S = 2.0  # how long a request to go on is kept for the parts that wait for another one
 ORDER = ("ACTIVE", "SOFT_START", "HOLD", "REST", "DISARMED", "OFF", "FAULT", "ESTOP")  # the whole is its worst part
 EXITS: dict[str, type[RlError]] = {
     "absent": MissingPart,
@@ -94,6 +95,9 @@ class JointLoop:
         self.members, self.action, self.state = tuple(members), action, state
         self.axes: tuple[Axis, ...] = ()  # limits of the whole action vector
         self.asked = 0.0  # when the stop was last asked for, s of the monotonic clock; 0: never
+        self._coupled: set[int] = set()  # members that are held because another one is
+        self._mute: set[int] = set()  # of those, whoever does not stand yet: nothing reaches them
+        self._resume_until = 0.0
 
     @classmethod
     def over(
@@ -169,30 +173,38 @@ class JointLoop:
 
     def push_chunk(self, observed: int, period: int, chunk: NDArray[np.float32]) -> str:
         """The first refusal, '' when every loop took its part. A chunk (T, A) with one bad row is refused whole."""
-        chunk = np.ascontiguousarray(chunk, np.float32)
-        if chunk.ndim != 2 or chunk.shape[1] != self.action:
-            return "width"
-        if not np.isfinite(chunk).all():
-            return "not-finite"
-        answers = [m.loop.push_chunk(observed, period, np.ascontiguousarray(chunk[:, m.actions])) for m in self.members]
+        parts = self._parts(np.asarray(chunk))
+        pairs = zip(self.members, parts, strict=True)
+        answers = [m.loop.push_chunk(observed, period, part) for at, (m, part) in enumerate(pairs) if self._hears(at)]
         return next(filter(None, answers), "")
 
     def push_setpoint(self, values: NDArray[np.float64], at: int) -> str:
         """As `push_chunk`, for one set point (A,)."""
-        values = np.asarray(values, np.float64)
-        if values.shape != (self.action,):
-            return "width"
-        if not np.isfinite(values).all():
-            return "not-finite"
-        answers = [m.loop.push_setpoint(np.ascontiguousarray(values[m.actions]), at) for m in self.members]
+        parts = self._parts(np.asarray(values, np.float64)[None])
+        pairs = zip(self.members, parts, strict=True)
+        answers = [m.loop.push_setpoint(part[0], at) for k, (m, part) in enumerate(pairs) if self._hears(k)]
         return next(filter(None, answers), "")
 
+    def _parts(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+        """The rows (T, A) as each loop takes them. One that is illegal anywhere is so for all: each counts it."""
+        if rows.ndim != 2 or rows.shape[1] != self.action:
+            return [np.zeros((1, 0), rows.dtype)] * len(self.members)
+        with np.errstate(over="ignore"):  # as the core sees them: too large is infinite
+            if not np.isfinite(rows.astype(np.float32)).all():
+                rows = np.full_like(rows, np.nan)
+        return [np.ascontiguousarray(rows[:, member.actions]) for member in self.members]
+
     def heartbeat(self) -> None:
-        for member in self.members:
-            member.loop.heartbeat()
+        for at, member in enumerate(self.members):
+            if self._hears(at):
+                member.loop.heartbeat()
+
+    def _hears(self, at: int) -> bool:
+        return at not in self._mute
 
     def request_stop(self, policy: str = "") -> None:
         self.asked = time.monotonic()
+        self.couple()  # a part that was e-stopped just now takes no other one to its rest pose
         for member in self.members:
             member.loop.request_stop(policy)
 
@@ -201,13 +213,40 @@ class JointLoop:
             member.loop.estop()
 
     def resume(self) -> None:
-        for member in self.members:
-            member.loop.resume()
+        """First whoever holds by a cause of its own; the others go on when none of those is left."""
+        self._resume_until = time.monotonic() + RESUME_S
+        for at, member in enumerate(self.members):
+            if at not in self._coupled:
+                member.loop.resume()
+
+    def couple(self) -> None:
+        """What stops one stops all: an e-stop as an e-stop; a fault or a cause of HOLD as HOLD, not the HOLD that
+        follows from it, or two would hold each other for ever."""
+        if len(self.members) == 1:
+            return
+        states = [member.loop.snapshot().state for member in self.members]
+        if "ESTOP" in states:
+            for member, state in zip(self.members, states, strict=True):
+                if state != "ESTOP" and not member.loop.wait(0.0):
+                    member.loop.estop()
+            return
+        self._coupled &= {at for at, state in enumerate(states) if state == "HOLD" or at in self._mute}
+        moving = {at for at, state in enumerate(states) if state in FOLLOWING}
+        stopped = any(state in ("HOLD", "FAULT") and at not in self._coupled for at, state in enumerate(states))
+        self._mute = moving if stopped else set()
+        self._coupled |= self._mute
+        for at in self._mute:
+            loop = self.members[at].loop
+            if isinstance(loop, DirectLoop):  # the core's own hears nothing and so holds within its 100 ms
+                loop.hold("another part of the robot is held")
+        if not stopped and time.monotonic() < self._resume_until:
+            for at in self._coupled - moving:
+                self.members[at].loop.resume()
 
     def snapshot(self) -> Any:
         """One look at all: vectors of the whole robot, the worst state, its reason."""
         looks = [member.loop.snapshot() for member in self.members]
-        worst = max(looks, key=lambda look: ORDER.index(look.state))
+        _, worst = max(enumerate(looks), key=lambda one: (ORDER.index(one[1].state), one[0] not in self._coupled))
         newest = max(look.captured for look in looks)
         whole = _Whole(
             worst.state, worst.reason, newest, max(look.first_goal for look in looks), self.action, self.state
@@ -221,17 +260,22 @@ class JointLoop:
                 whole.load[member.actions] = np.where(known, look.load, np.nan)
                 whole.temperature[member.actions] = np.where(known, look.temperature, np.nan)
             whole.faults += tuple(look.faults)
+        whole.moving = any(look.state in FOLLOWING for look in looks)
+        own = (look for at, look in enumerate(looks) if at not in self._coupled)
+        whole.causes = tuple(look.cause for look in own if look.state == "HOLD")
         whole.remaining = min(look.remaining for look in looks)
         whole.cycle, whole.active_cycles = looks[0].cycle, looks[0].active_cycles
         return whole
 
     def wait(self, timeout_s: float) -> bool:
-        """True once every loop has ended. One that ended by a fault stops the others, which are asked once."""
+        """True once every loop has ended. One that ended as asked stops the others, which are asked once."""
+        self.couple()
         ended = [member.loop.wait(timeout_s if at == 0 else 0.0) for at, member in enumerate(self.members)]
         if any(ended) and not all(ended):
             left = [member.loop for member, over in zip(self.members, ended, strict=True) if not over]
             moving = [loop for loop in left if loop.snapshot().state in ("SOFT_START", "ACTIVE", "HOLD")]
-            if moving and not self.asked:  # a second request within 2 s would mean: off, now
+            latched = any(member.loop.snapshot().state in LATCHED for member in self.members)
+            if moving and not latched and not self.asked:  # a second request within 2 s would mean: off, now
                 self.asked = time.monotonic()
                 for loop in moving:
                     loop.request_stop()
@@ -264,6 +308,8 @@ class _Whole:
         self.goal, self.requested = np.zeros(actions), np.zeros(actions)
         self.load, self.temperature = np.full(actions, np.nan), np.full(actions, np.nan)  # nan: not told
         self.faults: tuple[str, ...] = ()
+        self.moving = False  # a part is in SOFT_START or ACTIVE
+        self.causes: tuple[Any, ...] = ()  # rl._core.Reason of each part that is in HOLD by itself
         self.remaining = self.cycle = self.active_cycles = 0
 
     def as_snapshot(self) -> Snapshot:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from rl.api.errors import RlError
 from rl.api.features import Feature
 from rl.control.cameras import Cameras, role_of
-from rl.control.keys import Keys
 from rl.control.session import Session
 
 CAPTURED, REQUESTED = "rl.capture_ns", "rl.action_requested"
@@ -166,15 +165,13 @@ class Recorder:
         self.rows = 0
         self._take: Take | None = None
         self._since = 0.0
-        self._keys = Keys()
         self._saving: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     # --- calls of the session
 
     def begin(self, session: Session) -> None:
-        self._keys.open()
-        if self._keys.live:
+        if session.keys is not None and session.keys.live:
             self.say("keys: n ends the episode or the pause, r records it again, q saves it and ends")
 
     def poll(self, session: Session) -> None:
@@ -183,7 +180,7 @@ class Recorder:
             raise failure
         if session.stopping or self._saving is not None:
             return
-        key = self._keys.pressed() or self._said(session.source)
+        key = (session.keys.take("next", "again", "quit") if session.keys else "") or self._said(session.source)
         active = session.loop is not None and session.loop.snapshot().state == "ACTIVE"
         if self._take is not None:
             self._during(session, key, active)
@@ -193,7 +190,6 @@ class Recorder:
             self._start(session)
 
     def end(self, session: Session) -> None:
-        self._keys.close()
         saving = self._saving
         if saving is not None:
             saving.join()

@@ -99,7 +99,7 @@ class LiveTable:
             return
         look = session.loop.snapshot()
         rate = self._rate.at(now, int(look.cycle))
-        self._live.update(table(look, session.robot, now - self._began, rate), refresh=True)
+        self._live.update(table(look, session.robot, now - self._began, rate, session.hint), refresh=True)
         self._next = time.monotonic() + DRAW_S
 
     def end(self, session: Session) -> None:
@@ -111,8 +111,8 @@ class LiveTable:
 COLOURS = {"ACTIVE": "green", "SOFT_START": "cyan", "REST": "cyan", "HOLD": "yellow", "FAULT": "red", "ESTOP": "red"}
 
 
-def table(look: Any, robot: Any, seconds: float, rate: float | None) -> Any:
-    """The table of one snapshot, for rich."""
+def table(look: Any, robot: Any, seconds: float, rate: float | None, hint: str = "") -> Any:
+    """The table of one snapshot, for rich. hint: what may be pressed."""
     from rich.table import Table
     from rich.text import Text
 
@@ -136,7 +136,7 @@ def table(look: Any, robot: Any, seconds: float, rate: float | None) -> Any:
         cells += [_number(row.load)] * loads + [_number(row.temperature)] * warm
         made.add_row(row.joint, *cells, row.fault)
     others = [text for text in look.faults if not any(_joint_of(text) == row.joint for row in rows)]
-    made.caption = ", ".join(others) or None
+    made.caption = "\n".join(filter(None, [", ".join(others), hint])) or None
     return made
 
 

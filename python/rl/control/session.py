@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,10 @@ from typing import Any, Protocol
 
 from rl.api.errors import InputError, RlError, cause_of
 from rl.api.protocols import Axis, Calibrated
+from rl.control import guardians
 from rl.control.cameras import Cameras
+from rl.control.direct import DirectLoop
+from rl.control.keys import HOW, Keys
 from rl.control.limits import loosened
 from rl.control.loops import JointLoop, rests, shares, translated
 from rl.control.settings import Settings
@@ -26,7 +29,13 @@ from rl.control.settings import Settings
 NO_REST = "warning: no rest pose is known, so this will end holding the arm under torque; rl calibrate records one"
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
-HOLD_S = 10.0  # longest HOLD that may be left again
+HOLD_S = 10.0  # longest HOLD that ends by itself
+PERSON_S = 60.0  # longest HOLD that a person ends
+COUPLED_S = 1.0  # longest wait until the parts beside a fault hold
+# Causes of HOLD that are over when their source is back. What else holds an arm is for a person to look at.
+PASSING = frozenset({"heartbeat_lost", "starved", "state_stale", "overrun"})
+ENDING = frozenset({"no_rest_pose", "second_stop"})  # a loop that ends in HOLD by itself
+GO_ON = "Enter (gamepad: a) goes on, slowly, once nothing is in the way"
 SECOND_S = 2.0  # a stop asked for again within this releases at once
 LAST_S = 12.0  # longest wait for a latched loop that was asked once more: 8 s of rest move of the others, release
 RESUME_S = 0.5  # between two requests to go on
@@ -77,10 +86,13 @@ class Session:
         sinks: Sequence[Sink] = (),
         settings: Settings | None = None,
         say: Callable[[str], None] = print,
+        keys: Keys | None = None,
     ) -> None:
+        """keys: of the terminal, where it belongs to this session."""
         self.robot, self.source = robot, source
         self.cameras = cameras or Cameras({})
         self.sinks, self.settings, self.say = list(sinks), settings or Settings(), say
+        self.keys = keys
         self.loop: JointLoop | None = None
         self.stopping = False
         self.outcome: Outcome | None = None  # known once the robot has stopped, also when `run` raises then
@@ -88,6 +100,9 @@ class Session:
         self._signals: dict[int, float] = {}  # number -> when it came last
         self._connected = self._joined = self._started = self._armed = False
         self._held = self._asked = 0.0  # since when HOLD lasts; when going on was last asked for
+        self._by_hand = False  # that HOLD is for a person to end
+        self._faulted = 0.0  # since when a part is in FAULT
+        self._ears = ExitStack()  # what hears an e-stop
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
         self._told: list[str] = []
@@ -174,6 +189,7 @@ class Session:
                 failures.append(error)
             failures += self._finish(bool(failures))
         finally:
+            self._ears.close()
             self._restore(handlers)
         failures = [error for error in failures if not isinstance(error, KeyboardInterrupt)]
         if failures and not self._armed:  # nothing moved: there is nothing to say of it
@@ -185,12 +201,12 @@ class Session:
 
     def _check_limits(self, axes: Sequence[Axis]) -> None:
         """Limits may be tightened by anybody; looser ones want to be asked for."""
-        looser = loosened(axes)
+        looser = loosened(axes, self.settings)
         if looser and not self.settings.unsafe:
             raise InputError(
-                f"faster than the usual limits: {', '.join(looser)}",
+                f"looser than the usual limits: {', '.join(looser)}",
                 where="limits",
-                todo="lower the robot's max_speed, or allow it with --limits.unsafe true",
+                todo="tighten them (speed: the robot's max_speed), or allow it with --limits.unsafe true",
             )
         self.tell(*(f"warning: limits loosened: {line}" for line in looser))
 
@@ -204,6 +220,7 @@ class Session:
         assert self.loop is not None
         self.loop.start()
         self._started = True
+        self._listen(self.loop)
         self.source.start(self.loop)
         for sink in self.sinks:
             with named(sink):
@@ -215,6 +232,25 @@ class Session:
             except InputError:
                 if self.loop.snapshot().state != "ESTOP":  # somebody was faster: `_watch` says it
                     raise
+
+    def _listen(self, loop: JointLoop) -> None:
+        """E-stops beside the guardian's own: of loops in this process, and of the terminal."""
+        if self.settings.house == "thread" or any(isinstance(member.loop, DirectLoop) for member in loop.members):
+            try:
+                self._ears.enter_context(guardians.stoppable(loop.estop))
+            except OSError as error:
+                self.tell(f"warning: rl estop does not reach this session: {error.strerror}")
+        if self.keys is not None:
+            self.keys.estop = loop.estop
+            self._ears.enter_context(self.keys)
+            if self.keys.live:
+                self.tell(f"keys: {HOW}")
+
+    @property
+    def hint(self) -> str:
+        """What a person may press now."""
+        keys = [HOW] if self.keys is not None and self.keys.live else []
+        return "; ".join([*keys, GO_ON] if self._held and self._by_hand else keys)
 
     def _watch(self) -> None:
         """Until the loop has ended. A failure here asks for the stop policy and waits in `_finish`."""
@@ -246,26 +282,52 @@ class Session:
             raise RlError(f"the source was not caught within {START_S:g} s", where="soft start", todo="move it slowly")
 
     def _check_hold(self, look: Any) -> None:
-        """HOLD is left by a fresh source: a person who leads (or an emulated arm) goes on, at the speed of approaches.
+        """HOLD is left by itself where only the source had gone: who leads goes on, at the speed of approaches. So does
+        an emulated arm. After anything else, or when a leader was plugged in again, a person says so.
 
-        A policy or a recording on hardware does not go on by itself: what stopped it wants to be looked at.
+        A policy or a recording on hardware does not go on: what stopped it wants to be looked at.
         """
         now = time.monotonic()
-        if look.state != "HOLD" or self.stopping:
+        causes = {cause.name for cause in look.causes}
+        if look.state != "HOLD" or self.stopping or causes & ENDING:
             self._held = 0.0
             return
-        self._held = self._held or now
-        again = self.source.led or getattr(self.robot, "simulated", False)
-        if now - self._held > (HOLD_S if again else HOLD_S / 10):
+        if not self._held:
+            self._held, self._by_hand = now, False
+            self._goes_on()  # said before: not meant for this HOLD
+        emulated = getattr(self.robot, "simulated", False)
+        gone = getattr(self.source, "gone", lambda: False)
+        passing = causes <= PASSING and not gone()
+        self._by_hand = self._by_hand or (self.source.led and not (emulated or passing))
+        if now - self._held > self._hold_at_most(emulated):
             raise RlError(look.reason or "held", where="hold")
-        if again and now - self._asked > RESUME_S:
+        if self._by_hand:
+            self.tell(GO_ON)
+        asks = self._goes_on() if self._by_hand else now - self._asked > RESUME_S
+        if asks and (self.source.led or emulated):
             self._asked = now
             assert self.loop is not None
             self.loop.resume()
 
+    def _hold_at_most(self, emulated: bool) -> float:
+        if not (self.source.led or emulated):
+            return HOLD_S / 10
+        speaks = (self.keys is not None and self.keys.live) or getattr(self.source, "speaks", False)
+        return PERSON_S if self._by_hand and speaks else HOLD_S
+
+    def _goes_on(self) -> bool:
+        """Whether a person has said so, in the terminal or at the teleoperator."""
+        taken = getattr(self.source, "take", lambda event: False)
+        said = taken("success")
+        return bool(self.keys is not None and self.keys.take("resume")) or said
+
     def _check_end(self, look: Any) -> None:
-        """A loop that fell into FAULT or ESTOP by itself is a failure of the session."""
-        if look.state in ("FAULT", "ESTOP") and not self.stopping:
+        """A loop that fell into FAULT or ESTOP by itself is a failure of the session, once the other parts hold."""
+        if look.state not in ("FAULT", "ESTOP") or self.stopping:
+            return
+        now = time.monotonic()
+        self._faulted = self._faulted or now
+        if look.state == "ESTOP" or not look.moving or now - self._faulted > COUPLED_S:
             raise RlError(look.reason or look.state, where=look.state.lower())
 
     def _gave_up(self, state: str) -> bool:
@@ -326,9 +388,8 @@ class Session:
         elif held:
             self.tell(f"held, as asked; {HOW_TO_RELEASE}")
         first = (look.first_goal - process_started_ns()) / 1e9 if look.first_goal else None
-        return Outcome(
-            130 if self._interrupts else code, reports, first, bool(self._interrupts), tuple(loosened(self.loop.axes))
-        )
+        looser = tuple(loosened(self.loop.axes, self.settings))
+        return Outcome(130 if self._interrupts else code, reports, first, bool(self._interrupts), looser)
 
     def close(self) -> None:
         """Everything is closed; may be called twice."""

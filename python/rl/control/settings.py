@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl.api.errors import InputError
+
+LONGEST_SOFT_S = 5.0
 STALE_S = 0.1  # a position older than this is never driven on
 STATES = ("DISARMED", "SOFT_START", "ACTIVE", "HOLD", "REST", "OFF", "FAULT", "ESTOP")  # their numbers in records
 
@@ -26,6 +29,12 @@ class Settings:
     realtime: bool = True
     unsafe: bool = False  # limits looser than the robot's usual ones are allowed
     house: Literal["guardian", "thread"] = "guardian"  # a process of its own, or a thread of this one (embedding)
+
+    def __post_init__(self) -> None:
+        if not 10 <= self.rate <= 1000:
+            raise InputError(f"rate {self.rate:g} Hz is not in 10..1000", where="settings")
+        if not 0 <= self.soft_start_s <= LONGEST_SOFT_S:  # longer: an arm with a fifth of its torque does not stand
+            raise InputError(f"soft start {self.soft_start_s:g} s is not in 0..{LONGEST_SOFT_S:g}", where="settings")
 
     def core_config(self, source: str, rest_pose: Any) -> Any:
         """`rl._core.LoopConfig` for a source: "chunks", "setpoints", "leader"."""

@@ -36,7 +36,8 @@ class LiveLine:
         self._next = now + LINE_S
         look = session.loop.snapshot()
         text = f"{look.state:10} {now - self._began:6.1f} s  cycle {look.cycle}"
-        self.stream.write(f"\r\x1b[K{text}" + (f"  {', '.join(look.faults)}" if look.faults else ""))
+        told = [*look.faults, *([session.hint] if session.hint else [])]
+        self.stream.write(f"\r\x1b[K{text}" + (f"  {', '.join(told)}" if told else ""))
         self.stream.flush()
         self._shown = True
 

@@ -6,10 +6,12 @@ session to find: a thread that dies must end the session by its stop policy, not
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -25,6 +27,7 @@ from rl.control.loops import translated
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
 TOO_OLD = 5  # chunks in a row that the core refused as too old
 BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
+STUCK_S, STUCK = 2.0, 5  # an inference that takes longer, and so many times as long as any before, hangs
 # Rows are due so many reads later: the loop then has one before and one after its tick, and goes straight from one to
 # the other. Taken as they come, two clocks of one rate give it none and two in turn: half the speed, then double.
 AHEAD = 1.25
@@ -60,6 +63,7 @@ class Threads:
     def __init__(self) -> None:
         self.over = threading.Event()
         self.failure: BaseException | None = None
+        self.broken = False  # one has failed, told or not
         self._threads: list[threading.Thread] = []
 
     def run(self, name: str, work: Callable[[], None]) -> None:
@@ -68,7 +72,7 @@ class Threads:
                 with translated():
                     work()
             except BaseException as error:  # noqa: BLE001  kept, and raised in the session's thread
-                self.failure = self.failure or error
+                self.failure, self.broken = self.failure or error, True
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         self._threads.append(thread)
@@ -149,6 +153,15 @@ class LeaderSource:
         self._threads.check()
         return "stop" in self.events
 
+    @property
+    def speaks(self) -> bool:
+        """Whether a person has keys or buttons there."""
+        return isinstance(self.teleoperator, Attaches)
+
+    def gone(self) -> bool:
+        """Whether the port of a leader has vanished: it was unplugged."""
+        return any(not Path(bus.port).exists() for _, bus in self.leaders())
+
     def take(self, event: str) -> bool:
         """Whether a person said this since it was last asked for."""
         said = event in self.events
@@ -186,6 +199,9 @@ class LeaderSource:
 class PolicySource:
     """An inference worker beside the loop: snapshot and newest pictures in, chunks stamped with their time out.
 
+    The thread that pushes the chunks gives the signs of life, also while it waits for the worker: one that is late is
+    starvation. One that hangs is none: then the signs of life end, whatever is still due.
+
     infer(observation, at) -> (Ta, A) in robot units; row k is due k / fps after `at`. The next inference starts so
     early that its chunk is there when `execute` rows of the last one are used up, by the latency measured so far.
 
@@ -222,6 +238,9 @@ class PolicySource:
         self.inferences = self._too_old = 0
         self.refused: dict[str, int] = {}
         self._latencies: deque[int] = deque(maxlen=32)
+        self._longest = 0.0  # s
+        self._asked: queue.SimpleQueue[Callable[[], Chunk] | None] = queue.SimpleQueue()
+        self._given: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
         self._threads = Threads()
 
     def connect(self, action: Feature) -> None:
@@ -234,14 +253,15 @@ class PolicySource:
         self.ready()
         if self.depth:
             self._threads.run("rl-history", lambda: self._look(loop))
+        self._threads.run("rl-inference", self._serve)
         self._threads.run("rl-policy", lambda: self._work(loop))
-        self._threads.run("rl-heartbeat", lambda: self._beat(loop))
 
     def poll(self) -> bool:
         self._threads.check()
         return False
 
     def stop(self) -> None:
+        self._asked.put(None)
         self._threads.stop(timeout_s=10.0)  # an inference that runs is waited for
 
     @property
@@ -275,12 +295,34 @@ class PolicySource:
             return self.period
         return int(np.quantile(np.array(self._latencies), 0.95)) + self.period
 
-    def _beat(self, loop: Any) -> None:
-        while not self._threads.over.wait(BEAT_S):
-            if (
-                self._threads.failure is None
-            ):  # a worker that died gives no sign of life; one that is late is starvation
+    def _serve(self) -> None:
+        """The worker: one inference after another, as they are asked for."""
+        while (work := self._asked.get()) is not None:
+            self._given.put(work())
+
+    def _rest(self, loop: Any, until: int) -> bool:
+        """Gives signs of life until that instant, ns. False when the source is to end."""
+        while (left := (until - time.monotonic_ns()) / 1e9) > 0:
+            if self._threads.over.wait(min(left, BEAT_S)):
+                return False
+            if not self._threads.broken:
                 loop.heartbeat()
+        return not self._threads.over.is_set()
+
+    def _inferred(self, loop: Any, observation: Mapping[str, Any], at: int) -> Chunk | None:
+        """What the worker makes of it; None when the source is to end."""
+        begun = time.monotonic()
+        self._asked.put(lambda: self.infer(observation, at))
+        while not self._threads.over.is_set() and not self._threads.broken:
+            try:
+                chunk = self._given.get(timeout=BEAT_S)
+            except queue.Empty:
+                if time.monotonic() - begun < max(STUCK_S, STUCK * self._longest):
+                    loop.heartbeat()
+                continue
+            self._longest = max(self._longest, time.monotonic() - begun)
+            return chunk
+        return None
 
     def _look(self, loop: Any) -> None:
         """An observation a policy period, also while an inference runs."""
@@ -298,9 +340,7 @@ class PolicySource:
 
     def _work(self, loop: Any) -> None:
         due = 0
-        while not self._threads.over.is_set():
-            if self._threads.over.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
-                return
+        while self._rest(loop, due):
             snapshot = loop.snapshot()
             begun = time.monotonic_ns()
             armed = snapshot.state != "DISARMED"  # before, one inference warms up: its chunk would be dropped
@@ -309,7 +349,9 @@ class PolicySource:
                 continue
             at = int(snapshot.captured) or begun
             self._recall(at)
-            chunk = self.infer(self.observe(snapshot.as_snapshot()), at)
+            chunk = self._inferred(loop, self.observe(snapshot.as_snapshot()), at)
+            if chunk is None:
+                return
             self.inferences += 1
             self._latencies.append(time.monotonic_ns() - begun)
             if not armed:
