@@ -59,11 +59,15 @@ bool BusGroup::sleep_until(std::int64_t deadline) noexcept {
   return !requests_.urgent();
 }
 
-void BusGroup::write_goal(const AxisVector& goal) noexcept {
+void BusGroup::let_go(std::uint64_t limp) noexcept {
+  for (const BusPart& part : drives_) part.bus->chain.let_go(limp >> part.begin);
+}
+
+void BusGroup::write_goal(const AxisVector& goal, std::uint64_t withheld) noexcept {
   board_.goal.store(goal);  // before it leaves: who takes over in this very moment must not step back
   for (const BusPart& part : drives_) {
     ServoChain& chain = part.bus->chain;
-    chain.write_goals({goal.data() + part.begin, chain.size()});
+    chain.write_goals({goal.data() + part.begin, chain.size()}, withheld >> part.begin);
   }
   if (torque_repeats_ > 0) {
     --torque_repeats_;
@@ -123,6 +127,8 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   for (const BusPart& part : drives_) {
     const ServoChain& chain = part.bus->chain;
     reading.hang_up = reading.hang_up || chain.lost();
+    if (chain.limp() != 0)
+      board_.energised.fetch_and(~(chain.limp() << part.begin), std::memory_order_release);
     const std::span<const JointState> joints = chain.joints();
     for (std::size_t i = 0; i < joints.size(); ++i) {
       const std::size_t axis = part.begin + i;

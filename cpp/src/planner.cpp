@@ -20,10 +20,11 @@ constexpr std::int64_t kFastPeriod = 20'000'000;  // ns: of 50 Hz
 constexpr double kStill = 1e-6;                   // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;    // encoder, overheat, overcurrent
 constexpr std::uint8_t kOverloadBit = 32;
-constexpr std::uint8_t kTooHot = 70;  // deg C
-constexpr std::uint8_t kWarm = 60;    // deg C: a warning
-constexpr double kLowest = 0.8;       // of the nominal voltage
-constexpr double kLow = 0.9;          // a warning
+constexpr std::uint8_t kBurningBits = 4 | 8;  // overheat, overcurrent
+constexpr std::uint8_t kTooHot = 70;          // deg C
+constexpr std::uint8_t kWarm = 60;            // deg C: a warning
+constexpr double kLowest = 0.8;               // of the nominal voltage
+constexpr double kLow = 0.9;                  // a warning
 constexpr double kHighest = 1.15;
 
 bool tracks(State state) noexcept { return state == State::soft_start || state == State::active; }
@@ -49,7 +50,7 @@ Planner::Planner(const PlannerConfig& config, Requests& requests, ChunkRing& chu
 void Planner::armed(const Reading& reading, std::int64_t now, bool ramp) noexcept {
   for (std::size_t k = 0; k < axes(); ++k) motion_[k] = {reading.values[k], 0, 0};
   torque_on_ = arm_passed_ = true;
-  derated_ = derated_written_ = pulled_ = 0;
+  derated_ = derated_written_ = pulled_ = limp_ = 0;
   obstacles_.begin({reading.values.data(), axes()});
   queue_.clear();  // what was wanted before the arm took torque does not move it
   arrivals_.clear();
@@ -363,6 +364,24 @@ void Planner::derate(const Reading& reading, const Decision& decision) noexcept 
   }
 }
 
+/// A motor that burns is not helped by holding on: in a fault it is switched off, alone.
+void Planner::let_go(const Reading& reading, const Decision& decision) noexcept {
+  if (decision.state != State::fault) return;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    if ((reading.status[k] & kBurningBits) != 0 || reading.temperature[k] >= kTooHot) limp_ |= 1ULL << k;
+  }
+}
+
+/// Joints without torque, and those that stand still somewhere unknown: the servo keeps the goal that it has.
+std::uint64_t Planner::withheld(State state) const noexcept {
+  std::uint64_t out = limp_;
+  if (state != State::hold && state != State::fault) return out;
+  for (std::size_t k = 0; k < axes(); ++k) {
+    if (has(stale_, k) && std::abs(motion_[k].velocity) < kStill) out |= 1ULL << k;
+  }
+  return out;
+}
+
 void Planner::ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept {
   out.derated = derated_;
   const double ramp = machine_.ramp(now);
@@ -383,6 +402,7 @@ void Planner::watch_motion(const Reading& reading, const Decision& decision) noe
   obstacles_.push({goals.data(), axes()});
   pull_back(reading, decision);
   derate(reading, decision);
+  let_go(reading, decision);
 }
 
 Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
@@ -419,7 +439,9 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   remember_setpoint();
   last_due_ = out.write ? due : 0;
 
-  if (out.write && out.decision.ramp_torque) ramp_torque(out, now, due);
+  if (out.write && (out.decision.ramp_torque || derated_ != derated_written_)) ramp_torque(out, now, due);
+  if (torque_on_) out.limp = limp_;
+  out.withheld = withheld(state);
   out.remaining = queue_.remaining(due);
   out.warm = warm_;
   out.low_voltage = low_voltage_;

@@ -22,23 +22,41 @@ constexpr std::int64_t kReserve = kMillisecond / 2;       // beyond the wire's o
 
 }  // namespace
 
-Request ServoChain::goal_request(std::span<const int> raws, std::uint8_t address,
-                                 unsigned sign_bit) const noexcept {
+Request ServoChain::words_request(std::span<const int> raws, std::uint8_t address, unsigned sign_bit,
+                                  std::uint64_t withheld) const noexcept {
+  std::array<std::uint8_t, kMostIds> ids{};
   std::array<std::uint8_t, 2 * kMostIds> data{};
+  std::size_t count = 0;
   for (std::size_t i = 0; i < size(); ++i) {
+    if (((withheld >> i) & 1U) != 0) continue;
     const std::uint16_t word = sign_bit == kUnsigned ? static_cast<std::uint16_t>(raws[i])
                                                      : sign_magnitude_encode(raws[i], sign_bit);
     const auto bytes = encode_word(word, model_->order);
-    data[2 * i] = bytes[0];
-    data[2 * i + 1] = bytes[1];
+    ids[count] = ids_[i];
+    data[2 * count] = bytes[0];
+    data[2 * count + 1] = bytes[1];
+    ++count;
   }
-  return encode_sync_write(address, 2, {ids_.data(), size()}, {data.data(), 2 * size()});
+  return encode_sync_write(address, 2, {ids.data(), count}, {data.data(), 2 * count});
 }
 
-IoStatus ServoChain::write_goals(std::span<const double> values) noexcept {
+void ServoChain::let_go(std::uint64_t joints) noexcept {
+  going_limp_ |= joints;
+  std::array<std::uint8_t, kMostIds> ids{};
+  const std::array<std::uint8_t, kMostIds> off{};
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    if ((((going_limp_ & ~limp_) >> i) & 1U) != 0) ids[count++] = ids_[i];
+  }
+  if (count == 0 || !port_.is_open()) return;
+  const Request request = encode_sync_write(at::kTorqueEnable, 1, {ids.data(), count}, {off.data(), count});
+  if (port_.write(request.bytes()) == IoStatus::lost) lost_ = true;
+}
+
+IoStatus ServoChain::write_goals(std::span<const double> values, std::uint64_t withheld) noexcept {
   std::array<int, kMostIds> raws{};
   for (std::size_t i = 0; i < size(); ++i) raws[i] = config_.joints[i].nearest(values[i]);
-  const Request request = goal_request(raws, at::kGoalPosition, kPositionSign);
+  const Request request = words_request(raws, at::kGoalPosition, kPositionSign, withheld);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
   if (status == IoStatus::lost) lost_ = true;
   return status;
@@ -51,7 +69,7 @@ IoStatus ServoChain::write_torque_limits(double part, std::uint64_t derated) noe
     limits[i] = found_limits_[i] < 0 ? static_cast<int>(torque_limits_[i] * part) : found_limits_[i];
     if (((derated >> i) & 1U) != 0) limits[i] /= 2;
   }
-  const Request request = goal_request(limits, at::kTorqueLimit, kUnsigned);
+  const Request request = words_request(limits, at::kTorqueLimit, kUnsigned, 0);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
   if (status == IoStatus::lost) lost_ = true;
   return status;
@@ -206,7 +224,7 @@ void ServoChain::look_at_block(std::int64_t now) noexcept {
 /// A motor that was silent may have started anew: then it has lost its torque, and the arm must not go on. A
 /// break of its supply can be shorter than a period, so the others are looked at in turn.
 void ServoChain::look_at_torque(std::int64_t now) noexcept {
-  returned_ &= energised_;
+  returned_ = (returned_ | going_limp_) & energised_;
   if (energised_ == 0 || active_ || lost_) return;
   if (returned_ == 0 && now - torque_at_ < kTorqueEvery) return;
   const std::size_t joint =
@@ -219,7 +237,13 @@ void ServoChain::take_torque(const Reply& reply) noexcept {
   const std::size_t joint = joint_of(reply.id);
   if (joint >= size()) return;
   returned_ &= ~(1ULL << joint);
-  if (reply.data[0] == 0) states_[joint].rebooted = true;
+  if (reply.data[0] != 0) return;
+  if (((going_limp_ >> joint) & 1U) == 0) {
+    states_[joint].rebooted = true;
+  } else {
+    limp_ |= 1ULL << joint;
+    energised_ &= ~(1ULL << joint);
+  }
 }
 
 void ServoChain::expire(std::int64_t now) noexcept {

@@ -17,6 +17,8 @@ Trouble ServoChain::energise(std::size_t joint, std::int64_t& stamp, Found& foun
   const Trouble trouble = switch_on(joint, stamp, found);
   if (!trouble.none()) return lost_ ? Trouble{TroubleKind::lost, trouble.joint, 0, 0, {}} : trouble;
   energised_ |= 1ULL << joint;
+  going_limp_ &= ~(1ULL << joint);
+  limp_ &= ~(1ULL << joint);
   doubtful_ &= ~energised_;
   returned_ &= ~energised_;
   return {};

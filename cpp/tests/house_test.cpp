@@ -430,3 +430,19 @@ TEST_CASE("a position that no joint can have is no answer") {
   }
   ::close(ends[1]);
 }
+
+TEST_CASE("a motor that burns loses its torque, alone, and the others hold") {
+  rl::emulator::Emulator emulator({});
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::setpoints), {part_of(emulator)}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  REQUIRE(house.arm().ok());
+  emulator.set_register(3, 63, {{72}});  // deg C: beyond its own limit, so its status says it too
+  CHECK(eventually([&] { return house.look().state == rl::State::fault; }));
+  CHECK(eventually([&] { return emulator.registers(3)[40] == 0; }));
+  CHECK(eventually([&] { return house.still_energised().size() == 5; }));
+  for (const int id : {1, 2, 4, 5, 6}) CHECK(emulator.registers(id)[40] == 1);
+  CHECK(house.look().reason == rl::Reason::motor_fault);
+  house.close();
+}

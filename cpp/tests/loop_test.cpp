@@ -38,7 +38,8 @@ struct FakeBus {
     if (deadline > clock) clock = deadline;
     return true;
   }
-  void write_goal(const rl::AxisVector& goal) noexcept {
+  void let_go(std::uint64_t /*limp*/) noexcept {}
+  void write_goal(const rl::AxisVector& goal, std::uint64_t /*withheld*/) noexcept {
     forbidden = false;
     goals.push_back(goal);
     times.push_back(clock);

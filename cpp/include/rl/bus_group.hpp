@@ -38,7 +38,10 @@ class BusGroup {
   [[nodiscard]] std::int64_t suspended() const noexcept { return suspended_ns(); }
   /// False when an e-stop came or the source fell silent: then it did not wait to the end.
   [[nodiscard]] bool sleep_until(std::int64_t deadline) noexcept;
-  void write_goal(const AxisVector& goal) noexcept;
+  /// Bit k of `withheld`: not to joint k.
+  void write_goal(const AxisVector& goal, std::uint64_t withheld) noexcept;
+  /// Takes the torque off these joints, one by one or many; to be said until they have none.
+  void let_go(std::uint64_t limp) noexcept;
   void write_torque(double part, std::uint64_t derated) noexcept;
   /// Asks all chains at once and collects until `budget_end`, so that their wire times overlap.
   void read_state(Reading& reading, std::int64_t budget_end) noexcept;

@@ -49,7 +49,8 @@ class ControlLoop {
 
       if (plan.write) {
         record.wrote = bus_.now();
-        bus_.write_goal(plan.goal);
+        if (plan.limp != 0) bus_.let_go(plan.limp);
+        bus_.write_goal(plan.goal, plan.withheld);
         if (plan.torque >= 0) bus_.write_torque(plan.torque, plan.derated);
       }
       bus_.read_state(reading, deadline + budget);

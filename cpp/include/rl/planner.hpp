@@ -107,6 +107,8 @@ struct Plan {
   std::uint64_t derated = 0;      ///< bit k: half of that for joint k
   std::uint64_t warm = 0;         ///< bit k: 60 deg C or more
   std::uint64_t low_voltage = 0;  ///< bit k: below 90 % of what its bus had at connect
+  std::uint64_t limp = 0;         ///< bit k: joint k is to lose its torque, alone
+  std::uint64_t withheld = 0;     ///< bit k: no goal for joint k
   Decision decision;
   std::size_t remaining = 0;
 };
@@ -134,6 +136,8 @@ class Planner {
   void forget_on_entry(State entered) noexcept;
   void ramp_torque(Plan& out, std::int64_t now, std::int64_t due) noexcept;
   void derate(const Reading& reading, const Decision& decision) noexcept;
+  void let_go(const Reading& reading, const Decision& decision) noexcept;
+  [[nodiscard]] std::uint64_t withheld(State state) const noexcept;
   void pull_back(const Reading& reading, const Decision& decision) noexcept;
   void learn_supply(const Reading& reading) noexcept;
   void look_at_supply(const Reading& reading, Events& events) noexcept;
@@ -184,6 +188,7 @@ class Planner {
   int stop_writes_ = 0;  ///< of the e-stop, after rest
   std::int64_t torque_written_ = 0;
   std::uint64_t derated_ = 0;
+  std::uint64_t limp_ = 0;
   std::uint64_t derated_written_ = 0;
   std::size_t buses_ = 0;
   AxisVector nominal_voltage_{};  ///< of each bus: 0.1 V, its motors' median at connect; 0: not known

@@ -131,8 +131,13 @@ class ServoChain {
 
   // --- the cycle: never waits
 
-  /// Goals in units, one a joint. `again` or `lost` when the line did not take them.
-  IoStatus write_goals(std::span<const double> values) noexcept;
+  /// Goals in units, one a joint; bit j of `withheld`: not to joint j. `again` or `lost` when the line did
+  /// not take them.
+  IoStatus write_goals(std::span<const double> values, std::uint64_t withheld = 0) noexcept;
+  /// Torque off for these joints, bit j each, without waiting. Said again and again until `limp` has them.
+  void let_go(std::uint64_t joints) noexcept;
+  /// Bit j: joint j was let go and says that it has no torque.
+  [[nodiscard]] std::uint64_t limp() const noexcept { return limp_; }
   /// Torque limit of every joint that was switched on here, as a part of its configured limit; the others
   /// keep theirs. Bit j of `derated`: half of it.
   IoStatus write_torque_limits(double part, std::uint64_t derated = 0) noexcept;
@@ -199,8 +204,8 @@ class ServoChain {
   };
   [[nodiscard]] std::vector<Wanted> wanted(std::size_t joint) const;
   int write_wanted(std::size_t joint, std::span<const Wanted> differing, Trouble& trouble);
-  [[nodiscard]] Request goal_request(std::span<const int> raws, std::uint8_t address,
-                                     unsigned sign_bit) const noexcept;
+  [[nodiscard]] Request words_request(std::span<const int> raws, std::uint8_t address, unsigned sign_bit,
+                                      std::uint64_t withheld) const noexcept;
 
   // the cycle
   void ask(Bytes ids, bool sync, std::int64_t now) noexcept;
@@ -252,7 +257,9 @@ class ServoChain {
   std::uint64_t returned_ = 0;  ///< bit j: joint j answered again; its torque is to be looked at
   std::int64_t torque_at_ = 0;  ///< when a torque register was last asked for
   std::size_t torque_turn_ = 0;
-  std::uint64_t energised_ = 0;  ///< bit j: joint j, by `energise`, until `release`
+  std::uint64_t energised_ = 0;   ///< bit j: joint j, by `energise`, until `release`
+  std::uint64_t going_limp_ = 0;  ///< bit j: `let_go` was asked for
+  std::uint64_t limp_ = 0;
   Question asks_ = Question::position;
 };
 
