@@ -31,6 +31,15 @@ class OnArm:
     _watch: Watch | None = None
 
     @property
+    def prefix(self) -> str:
+        """Before each joint's name in what the core says of it; a composition sets it."""
+        return self._arm.prefix
+
+    @prefix.setter
+    def prefix(self, value: str) -> None:
+        self._arm.prefix = value
+
+    @property
     def simulated(self) -> bool:
         return self._arm.simulated
 
@@ -115,6 +124,7 @@ class Arm:
         self.emulator: Any = None
         self.rest: Any = None  # (6,) in units, as the arm's profile has it
         self.notes: list[str] = []
+        self.prefix = ""
 
     def connect(self) -> None:
         """Errors: InputError without port or calibration; rl._core.CoreError naming port, joint and id."""
@@ -131,6 +141,8 @@ class Arm:
             joints, port = self._emulate(_core), self.emulator.port
         else:
             joints, port = self._joints(_core, option), self.config.port
+        for joint in joints:
+            joint.name = self.prefix + joint.name
         bus = _core.ServoBus(port, "sts3215", joints, energise=not self.leader)
         self.bus = bus
         bus.open()

@@ -246,7 +246,7 @@ class Snapshot:
     faults: tuple[str, ...] = ()  # "elbow_flex: overload"
 
 
-class Robot(Protocol):
+class Robot(Protocol):  # optional `prefix: str`: a composition sets it, before the joints' names in faults and messages
     """Known before it is connected; always ended by `stop`."""
 
     state: Feature

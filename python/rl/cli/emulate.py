@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from rl.api.errors import InputError
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
+from rl.config.outputs import new_file
 
 if TYPE_CHECKING:
     from rl.api.protocols import Emulated
@@ -76,14 +77,15 @@ def run(resolved: Resolved) -> int:
 
     config: EmulateConfig = resolved.config
     name, target = emulator_of(config.device, config.kind)
+    file = None if config.calibration is None else new_file(config.calibration, "--calibration")
     faults = {kind: fields_of(values, kind) for kind, values in config.fault.items()}
     emulated: Emulated = resolve(target)(config.wave, config.profile, config.seed)
     link, ended = Link(config.link), Ended()
     try:
         for kind, fields in faults.items():
             emulated.fault(kind, fields)
-        if config.calibration:
-            write_new(Path(config.calibration), emulated.calibration())
+        if file is not None:
+            write_new(file, emulated.calibration())
         link.point(emulated.port)
         tell(
             config.json, {"device": name, "port": emulated.port, "link": config.link, "calibration": config.calibration}
@@ -248,7 +250,6 @@ def write_new(path: Path, text: str) -> None:
         if not path.is_file() or path.read_bytes() != text.encode():
             raise InputError("holds something else", where=str(path), todo="give --calibration another name")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with aside.open("x", encoding="utf-8") as file:
         file.write(text)

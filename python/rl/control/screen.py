@@ -44,11 +44,16 @@ def rows_of(look: Any, robot: Any) -> list[Row]:
         def of(values: Any, place: int | None = place) -> float | None:
             return None if values is None or place is None else float(values[place])
 
-        faults = [text.partition(": ")[2] or text for text in look.faults if text.partition(":")[0] == joint]
+        faults = [text.partition(": ")[2] for text in look.faults if _named(text) == joint]
         measured, age = of(look.values), of(look.age)
         load, temperature = _told(look.load[at]), _told(look.temperature[at])
         found.append(Row(joint, unit, float(look.goal[at]), measured, age, load, temperature, ", ".join(faults)))
     return found
+
+
+def _named(fault: str) -> str:
+    """The joint of "elbow_flex: overload", "elbow_flex (id 3): no reply"."""
+    return fault.partition(":")[0].partition(" (")[0]
 
 
 def _told(value: float) -> float | None:

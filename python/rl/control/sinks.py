@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl.config.outputs import new_file
 from rl.control.session import Session
 from rl.control.settings import STATES
 
@@ -51,11 +52,11 @@ class Trace:
 
     cycle, deadline, wrote, captured (ns), state, values, goal, requested; with names and units of the values and
     `states`, the names of the numbers in `state`. Several loops: arrays are prefixed with the loop's name. Written
-    aside, synced, renamed.
+    aside, synced, renamed. Errors: InputError when its folder is not there.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = new_file(path, "--trace")
         self._pieces: dict[str, list[dict[str, NDArray[Any]]]] = {}
         self._since: dict[str, int] = {}
 
@@ -81,7 +82,6 @@ class Trace:
         }
         arrays["names"], arrays["units"] = np.array(session.robot.state.names), np.array(session.robot.state.units)
         arrays["states"] = np.array(STATES)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_name(self.path.name + ".partial")
         with aside.open("wb") as file:
             np.savez_compressed(file, **arrays)
