@@ -56,8 +56,8 @@ def _prelude(words: Sequence[str]) -> Sequence[str]:
         if word == "--fault" and rest and not rest[0].startswith("--"):
             word = f"--fault={rest.pop(0)}"
         if word.startswith("--fault="):
-            kind, equals, values = word.removeprefix("--fault=").partition("=")
-            word = f"--fault.{kind}={values}" if equals else f"--fault.{kind}={'on' if kind == 'echo' else ''}"
+            kind, _, values = word.removeprefix("--fault=").partition("=")
+            word = f"--fault.{kind}={values}"
         found.append(word)
     return found
 
@@ -126,12 +126,17 @@ def emulator_of(device: str, kind: str | None) -> tuple[str, str]:
 
 
 def fields_of(text: str, kind: str) -> dict[str, float]:
-    """The fields of a fault as a person writes them: "0.01", "rate=0.01,ms=30", "id=3 on=1"."""
-    fields = {}
-    for word in text.replace(",", " ").split():
+    """The fields of a fault as a person writes them: "0.01", "rate=0.01,ms=30", "3 on=1". One, the first, may lack its
+    name."""
+    fields: dict[str, float] = {}
+    for at, word in enumerate(text.replace(",", " ").split()):
         name, equals, value = word.rpartition("=")
+        if at and not equals:
+            raise InputError(f"'{word}' has no name", where=f"fault {kind}", todo="only the first may; e.g. 0.01,id=3")
+        if name in fields:
+            raise InputError(f"{name} is given twice", where=f"fault {kind}")
         try:
-            fields[name if equals else ""] = float({"on": "1", "off": "0"}.get(value, value))
+            fields[name] = float({"on": "1", "off": "0"}.get(value, value))
         except ValueError:
             raise InputError(f"'{word}' is no number", where=f"fault {kind}", todo="e.g. rate=0.01,id=3") from None
     if not all(math.isfinite(value) for value in fields.values()):
