@@ -153,7 +153,7 @@ class Arm:
         except _core.CoreError as error:
             if error.code != "calibration":
                 raise
-            raise InputError(f"{error}: --{option}.write_calibration true writes it") from None
+            raise InputError(str(error).partition("; ")[0], todo=calibration.ways(option)) from None
         bus.configure()
 
     def _emulate(self, core: Any) -> Any:
@@ -168,7 +168,7 @@ class Arm:
     def _joints(self, core: Any, option: str) -> Any:
         role: calibration.Role = "teleoperators" if self.leader else "robots"
         path = calibration.find(role, self.config.id, self.config.calibration_dir, option)
-        self.calibration = calibration.read(path)
+        self.calibration = Archive(path).read()
         self.notes.append(f"{option}: calibration {path}")
         modes = dict.fromkeys(JOINTS, self.config.units) | {"gripper": "range_0_100"}
         found = self.calibration

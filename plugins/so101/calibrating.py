@@ -70,7 +70,7 @@ class Calibrating:
         try:
             return calibration.read(found.file)
         except InputError as error:
-            self.screen.result("warn", f"{error}; it will be kept as a version", "a new one is made now")
+            self.screen.result("warn", f"{error}: it will be kept as a version", "a new one is made now")
             return {}
 
     def _sweep(self) -> dict[str, Track]:
@@ -164,13 +164,13 @@ def restore(config: So101Config | LeaderConfig, number: int, screen: Screen, *, 
     """Make version `number` the current one, in motors and file."""
     with Bench(config, screen, leader=leader) as bench:
         archive = bench.written_archive()
-        archive.keep_file()
-        wanted = archive.read(number)
+        source = archive.source(number)
+        wanted, content = calibration.read(source), source.read_bytes()
         bench.name_motors(wanted)
         bench.identify()
         bench.go_limp()
         profile = read_profile(archive.profile_path(number))
-        store(bench, archive, wanted, archive.path(number).read_bytes(), profile)
+        store(bench, archive, wanted, content, profile)
 
 
 def store(

@@ -60,6 +60,23 @@ def test_an_emulated_arm_is_calibrated_checked_and_taken_back(place, capsys):
     assert main(["calibrate", *ARM, "--roll-back", "1"]) == 0
 
 
+def test_a_damaged_file_is_marked_and_not_compared(place, capsys):
+    assert main(["calibrate", *ARM]) == 0
+    file = next(place.rglob("arm.json"))
+    file.write_text(file.read_text()[:300])
+    before = sorted(place.rglob("*"))
+    capsys.readouterr()
+    assert main(["calibrate", "--robot", "so101", "--robot.id", "arm", "--versions"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[2:] == []
+    assert second.endswith("  current, damaged")
+    assert main(["calibrate", "--robot", "so101", "--robot.id", "arm", "--diff", "1"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "the current file is damaged; rl calibrate --roll-back N stores a sound one again: 1" in captured.err
+    assert sorted(place.rglob("*")) == before
+
+
 def test_a_leader_is_calibrated_too(place):
     assert main(["calibrate", "--teleop", "so101-leader", "--teleop.port", "sim", "--teleop.id", "lead"]) == 0
     assert (place / "teleoperators" / "so_leader" / "lead.json").is_file()

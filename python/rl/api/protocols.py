@@ -308,7 +308,7 @@ class Version:
     number: int  # 1 is the oldest
     made: str  # local time, ISO 8601
     current: bool
-    values: Mapping[str, Mapping[str, int]]  # joint -> field -> value
+    values: Mapping[str, Mapping[str, int]]  # joint -> field -> value; none: it is damaged
 
 
 @runtime_checkable

@@ -65,7 +65,7 @@ def _list(versions: Sequence[Version]) -> None:
     if not versions:
         print("no calibration is stored")
     for version in versions:
-        state = "current" if version.current else ("" if version.values else "unreadable")
+        state = ", ".join(["current"] * version.current + ["damaged"] * (not version.values))
         print(f"{version.number:4}  {version.made}  {state}".rstrip())
 
 
@@ -75,6 +75,13 @@ def _diff(versions: Sequence[Version], number: int) -> None:
     if number not in found or current is None:
         known = ", ".join(map(str, found)) or "none"
         raise InputError(f"there is no version {number}", where="calibrate", todo=f"there are: {known}")
+    for one, what in ((found[number], f"version {number}"), (current, "the current file")):
+        if not one.values:
+            sound = [version.number for version in versions if version.values]
+            todo = (
+                f"rl calibrate --roll-back N stores a sound one again: {', '.join(map(str, sound)) or 'there is none'}"
+            )
+            raise InputError(f"{what} is damaged", where="calibrate", todo=todo)
     lines = list(_changes(found[number].values, current.values))
     print(f"{'joint':14} {'field':14} {'version ' + str(number):>10} {'current':>8}")
     for joint, field, old, new in lines:
