@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from rl.api.errors import InputError
 from rl.api.protocols import Calibrates, Screen, Version
-from rl.cli.devices import DeviceChoice, work_on
+from rl.cli.devices import HELD, DeviceChoice, work_on
 from rl.cli.spellings import MOVING
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
@@ -22,6 +22,7 @@ class CalibrateConfig(DeviceChoice):
     versions: Annotated[bool, doc("list the calibrations that the arm had")] = False
     diff: Annotated[int | None, doc("show what version N has otherwise than the file", ge=1)] = None
     roll_back: Annotated[int | None, doc("store version N again, in motors and file", ge=1)] = None
+    held: Annotated[bool, doc(HELD)] = False
 
     def __post_init__(self) -> None:
         given = [self.check, self.versions, self.diff is not None, self.roll_back is not None]
@@ -42,7 +43,7 @@ def run(resolved: Resolved) -> int:
     from rl.cli.screen import TerminalScreen
 
     config: CalibrateConfig = resolved.config
-    screen = TerminalScreen()
+    screen = TerminalScreen(held=config.held)
     work_on(config, Calibrates, "cannot be calibrated", lambda device: _work(device, config, screen))
     return 0
 
