@@ -106,7 +106,7 @@ def test_the_table_shows_state_rate_reason_faults_and_load_where_there_is_one():
 )
 def test_where_it_is_narrow_columns_go_whole_and_numbers_and_faults_stay(width, headings):
     seen = full_look(6, ("gripper: overload",))
-    text = drawn(screen.table(seen, arm(), 12.0, 50.0, (width, 20)), width)
+    text = drawn(screen.table(seen, arm(), 12.0, 50.0, size=(width, 20)), width)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert headings in lines
     assert "gripper: overload" in lines
@@ -118,7 +118,7 @@ def test_where_it_is_narrow_columns_go_whole_and_numbers_and_faults_stay(width, 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 15), (60, 12), (40, 10), (40, 5), (24, 10), (10, 3)])
 @pytest.mark.parametrize("faults", [(), ("right_gripper: overload", "bus: noise")])
 def test_no_joint_is_lost_in_silence_at_any_size(width, height, faults):
-    text = drawn(screen.table(full_look(12, faults), arm(("left_", "right_")), 1.0, 50.0, (width, height)), width)
+    text = drawn(screen.table(full_look(12, faults), arm(("left_", "right_")), 1.0, 50.0, size=(width, height)), width)
     rows = [line.split()[0] for line in text.splitlines() if line.startswith(("left_", "right_")) and ":" not in line]
     more = [int(line[1:].split()[0]) for line in text.splitlines() if line.startswith("+")]
     assert len(rows) + sum(more) == 12
@@ -128,7 +128,7 @@ def test_no_joint_is_lost_in_silence_at_any_size(width, height, faults):
 
 def test_faults_without_end_leave_room_for_joints_and_are_counted():
     faults = tuple(f"{side}_{joint}: no reply for 1.2 s" for side in ("left", "right") for joint in "abcdefghij")
-    text = drawn(screen.table(full_look(12, faults), arm(("left_", "right_")), 1.0, 50.0, (40, 10)), 40)
+    text = drawn(screen.table(full_look(12, faults), arm(("left_", "right_")), 1.0, 50.0, size=(40, 10)), 40)
     assert len(text.splitlines()) <= 10
     assert sum(line.startswith("left_") and ":" not in line for line in text.splitlines()) >= 3
     shown = " ".join(text.split()).count(": no reply")
@@ -157,6 +157,25 @@ def test_it_draws_at_most_ten_times_a_second_and_leaves_nothing_behind():
     sink.end(session)
     assert 1 <= len(looks) <= 10 * (time.monotonic() - begun) + 1
     assert console.file.getvalue().rstrip().endswith("\x1b[2K")
+
+
+def test_what_a_keyboard_says_of_itself_is_drawn_as_it_is_now():
+    from rich.console import Console
+
+    keyboard = SimpleNamespace(status="keyboard: joints, 30 deg/s")
+    session = SimpleNamespace(
+        robot=robot(), loop=SimpleNamespace(snapshot=look), source=SimpleNamespace(teleoperator=keyboard)
+    )
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=20)
+    sink = screen.LiveTable(console)
+    sink.begin(session)
+    sink.poll(session)
+    keyboard.status = "keyboard: tool, 90 mm/s"
+    time.sleep(2 * screen.DRAW_S)
+    sink.poll(session)
+    sink.end(session)
+    text = console.file.getvalue()
+    assert text.index("joints, 30 deg/s") < text.index("tool, 90 mm/s")
 
 
 def test_the_rate_is_that_of_the_last_seconds():

@@ -388,6 +388,8 @@ class Intent:
 
 
 class Teleoperator(Protocol):  # optional `core()`, as in Robot: then leader to follower stays inside the core
+    # Optional lines for a person: `notes`, told at the begin; `recording_notes`, where episodes are recorded; `status`,
+    # one line that the live table shows as it is now.
     action: Feature
 
     def connect(self) -> None: ...

@@ -13,7 +13,7 @@ from typing import Any
 
 from rl.control.session import Session, Sink
 from rl.control.settings import STALE_S
-from rl.control.sinks import LiveLine
+from rl.control.sinks import LiveLine, status_of
 
 DRAW_S = 0.1  # least time between two drawings
 WINDOW_S = 2.0  # of the shown rate
@@ -103,9 +103,7 @@ class LiveTable:
         look = session.loop.snapshot()
         rate = self._rate.at(now, int(look.cycle))
         size = self._live.console.size
-        # Beside a keyboard or a gamepad: what its keys do now.
-        status = getattr(getattr(session.source, "teleoperator", None), "status", "")
-        made = table(look, session.robot, now - self._began, rate, (size.width, size.height), status)
+        made = table(look, session.robot, now - self._began, rate, status_of(session), (size.width, size.height))
         self._live.update(made, refresh=True)
         self._next = time.monotonic() + DRAW_S
 
@@ -121,9 +119,10 @@ NUMBER, GAP = 6, 2  # least width of a number's column, so that none comes and g
 
 
 def table(
-    look: Any, robot: Any, seconds: float, rate: float | None, size: tuple[int, int] = (100, 40), status: str = ""
+    look: Any, robot: Any, seconds: float, rate: float | None, hint: str = "", size: tuple[int, int] = (100, 40)
 ) -> Any:
-    """One snapshot for rich, no larger than `size` (columns, lines): what does not fit is left out whole, and said."""
+    """One snapshot for rich, no larger than `size` (columns, lines): what does not fit is left out whole, and said.
+    hint: for whoever leads."""
     from rich.console import Group
     from rich.text import Text
 
@@ -133,7 +132,7 @@ def table(
     why = f"  {look.reason}" if look.state in ("HOLD", "FAULT", "ESTOP") else ""
     head = [Text(line, style=colour) for line in _wrapped(first + why, width)]
     head[0].stylize("bold", 0, len(look.state))
-    head += [Text(line) for line in _wrapped(status, width)]
+    head += [Text(line) for line in _wrapped(hint, width)]
     rows = rows_of(look, robot)
     columns = _fitting(_columns(rows), width)
     room = height - len(head) - 1  # without the names of the columns

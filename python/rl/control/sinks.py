@@ -19,6 +19,11 @@ LINE_S = 0.25  # between two refreshes of the line
 COLUMNS = ("cycle", "deadline", "wrote", "captured", "state", "values", "goal", "requested")
 
 
+def status_of(session: Session) -> str:
+    """What a keyboard or a gamepad says of itself now; '' beside any other source."""
+    return str(getattr(getattr(session.source, "teleoperator", None), "status", ""))
+
+
 class LiveLine:
     """One line, refreshed in place, while stderr is a terminal."""
 
@@ -37,7 +42,8 @@ class LiveLine:
         self._next = now + LINE_S
         look = session.loop.snapshot()
         text = f"{look.state:10} {now - self._began:6.1f} s  cycle {look.cycle}"
-        self.stream.write(f"\r\x1b[K{text}" + (f"  {', '.join(look.faults)}" if look.faults else ""))
+        told = [*look.faults, *filter(None, [status_of(session)])]
+        self.stream.write(f"\r\x1b[K{text}" + (f"  {', '.join(told)}" if told else ""))
         self.stream.flush()
         self._shown = True
 

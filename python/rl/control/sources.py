@@ -97,10 +97,19 @@ def check_actions(given: Feature, wanted: Feature, what: str) -> None:
     units = [[unit(one) for one in feature.units] for feature in (given, wanted)]
     if given.names == wanted.names and units[0] == units[1] and given.shape == wanted.shape:
         return
+    arms = [
+        name.removesuffix(f"_{one}") for name in wanted.names for one in given.names[:1] if name.endswith(f"_{one}")
+    ]
+    if len(arms) > 1 and len(wanted.names) == len(arms) * len(given.names):
+        raise InputError(
+            f"{what} leads one arm, the robot has {len(arms)}: {', '.join(arms)}",
+            where="actions",
+            todo=f"lead each by a leader arm of its own (--teleop.arms.{arms[0]}.port ...), or by scripted with --teleop.joints",
+        )
     raise InputError(
         f"{what} gives {described(given)}, the robot takes {described(wanted)}",
         where="actions",
-        todo="use the same units, and a device with the same joints (keyboard, gamepad and scripted: --teleop.joints)",
+        todo="use the same units, and a device with the same joints (keyboard and scripted: --teleop.joints)",
     )
 
 
