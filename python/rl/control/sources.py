@@ -104,7 +104,7 @@ def check_actions(given: Feature, wanted: Feature, what: str) -> None:
         raise InputError(
             f"{what} leads one arm, the robot has {len(arms)}: {', '.join(arms)}",
             where="actions",
-            todo=f"lead each by a leader arm (--teleop.arms.{arms[0]}.port ...), or all by scripted with --teleop.joints",
+            todo=f"lead each by a leader arm (--teleop.arms.{arms[0]}.port ...), or all by scripted (--teleop.joints)",
         )
     raise InputError(
         f"{what} gives {described(given)}, the robot takes {described(wanted)}",
