@@ -17,7 +17,7 @@ from rl.api import Feature, RlError
 from rl.cli.output import answering, plain
 from rl.control import screen
 from rl.control.report import ended
-from rl.control.sinks import LiveLine
+from rl.control.sinks import LiveLine, Trace
 
 NAMES = ("left_shoulder.pos", "left_gripper.pos")
 PAIR = ["--robot", "so101", "--robot.port", "sim", "--teleop", "so101-leader", "--teleop.port", "sim"]
@@ -176,6 +176,12 @@ def test_what_a_keyboard_says_of_itself_is_drawn_as_it_is_now():
     sink.end(session)
     text = console.file.getvalue()
     assert text.index("joints, 30 deg/s") < text.index("tool, 90 mm/s")
+
+
+def test_a_trace_goes_into_a_folder_that_is_there(tmp_path):
+    with pytest.raises(RlError, match="--trace: there is no folder"):
+        Trace(tmp_path / "none" / "t.npz")
+    assert Trace(tmp_path / "t.npz").path.parent.is_dir()
 
 
 def test_the_rate_is_that_of_the_last_seconds():
