@@ -103,12 +103,6 @@ py::tuple read_bus(BusHandle& self) {
   return py::make_tuple(values, captured, age, faults);
 }
 
-void name_joints(BusHandle& self, const std::vector<std::string>& names) {
-  const Lock lock = hold(self, false);
-  if (names.size() != self.shared->chain.size()) throw py::value_error("one name a joint");
-  self.shared->chain.name_joints(names);
-}
-
 void close_bus(BusHandle& self) {
   const Lock lock = hold(self, false);
   self.shared->chain.close();
@@ -122,8 +116,6 @@ void register_bus(py::module_& m) {
            py::arg("baud") = 1'000'000U, py::arg("energise") = true)
       .def_property_readonly("port", [](const BusHandle& self) { return self.shared->chain.config().port; })
       .def_property_readonly("closed", [](const BusHandle& self) { return !self.shared->chain.is_open(); })
-      .def("name_joints", &name_joints, py::arg("names"),
-           "What messages call the joints from now on, in their order.")
       .def("open", &open_bus)
       .def("check", &check)
       .def("configure", &configure)

@@ -15,10 +15,34 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-bool write_all(int file, const void* from, std::size_t bytes) noexcept {
+constexpr std::array<std::uint32_t, 256> kCrcOfByte = [] {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
+    std::uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1U) != 0 ? 0xEDB88320U ^ (crc >> 1U) : crc >> 1U;
+    table[byte] = crc;
+  }
+  return table;
+}();
+
+/// A file with the CRC-32 (zlib's) of what it holds.
+struct BoxFile {
+  int file;
+  std::uint32_t crc = 0;
+
+  void add(const char* from, std::size_t bytes) noexcept {
+    crc = ~crc;
+    for (std::size_t i = 0; i < bytes; ++i)
+      crc = kCrcOfByte[(crc ^ static_cast<std::uint8_t>(from[i])) & 0xFFU] ^ (crc >> 8U);
+    crc = ~crc;
+  }
+};
+
+bool write_all(BoxFile& box, const void* from, std::size_t bytes) noexcept {
   const auto* at = static_cast<const char*>(from);
+  box.add(at, bytes);
   while (bytes > 0) {
-    const ssize_t written = ::write(file, at, bytes);
+    const ssize_t written = ::write(box.file, at, bytes);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return false;
     at += written;
@@ -28,14 +52,14 @@ bool write_all(int file, const void* from, std::size_t bytes) noexcept {
 }
 
 template <typename... Values>
-bool write_line(int file, const char* format, Values... values) noexcept {
+bool write_line(BoxFile& file, const char* format, Values... values) noexcept {
   std::array<char, 512> line{};
   const int size = std::snprintf(line.data(), line.size(), format, values...);
   return size > 0 && std::cmp_less(size, line.size()) &&
          write_all(file, line.data(), static_cast<std::size_t>(size));
 }
 
-bool write_names(int file, const SessionPlan& plan) noexcept {
+bool write_names(BoxFile& file, const SessionPlan& plan) noexcept {
   std::array<Text<64>, kMostAxes> names{};
   for (const ChainPlan& chain : plan.chains) {
     if (chain.leader) continue;
@@ -50,7 +74,7 @@ bool write_names(int file, const SessionPlan& plan) noexcept {
   return good;
 }
 
-bool write_records(int file, const RecordRing& ring, std::size_t axes, std::uint64_t first,
+bool write_records(BoxFile& file, const RecordRing& ring, std::size_t axes, std::uint64_t first,
                    std::uint64_t end) noexcept {
   CycleRecord r;
   AxisVector values{};
@@ -75,13 +99,13 @@ bool write_records(int file, const RecordRing& ring, std::size_t axes, std::uint
   return true;
 }
 
-bool write_box(int file, const SharedLoop& shared, const RecordRing& records) noexcept {
+bool write_box(BoxFile file, const SharedLoop& shared, const RecordRing& records) noexcept {
   const HouseConfig& house = shared.plan.house;
   const std::size_t axes = house.planner.axes.size();
   const std::uint64_t head = records.head();
   const std::uint64_t first = head > kBoxRecords ? head - kBoxRecords : 0;
   const auto events = shared.journal.states.events();
-  bool good = write_line(file, "rl black box 1\nrate %.6g\naxes %zu\n", house.rate_hz, axes) &&
+  bool good = write_line(file, "rl black box 2\nrate %.6g\naxes %zu\n", house.rate_hz, axes) &&
               write_names(file, shared.plan);
   for (const StateEvent& event : events.last(std::min<std::size_t>(events.size(), 20))) {
     good = good && write_line(file, "event %lld %s %d %s\n", static_cast<long long>(event.at),
@@ -89,7 +113,9 @@ bool write_box(int file, const SharedLoop& shared, const RecordRing& records) no
   }
   good = good && write_line(file, "words %zu\nrecords %llu\n\n", 9 + 3 * axes,
                             static_cast<unsigned long long>(head - first));
-  return good && write_records(file, records, axes, first, head) && ::fsync(file) == 0;
+  good = good && write_records(file, records, axes, first, head);
+  const std::uint64_t crc = file.crc;
+  return good && write_all(file, &crc, sizeof crc) && ::fsync(file.file) == 0;
 }
 
 }  // namespace
@@ -110,7 +136,7 @@ bool write_black_box(std::string_view folder, const SharedLoop& shared, const Re
   std::snprintf(aside.data(), aside.size(), "%s.partial", name.data());
   const int file = ::open(aside.data(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (file < 0) return false;
-  const bool good = write_box(file, shared, records);
+  const bool good = write_box({file}, shared, records);
   ::close(file);
   if (!good || ::rename(aside.data(), name.data()) != 0) {
     ::unlink(aside.data());

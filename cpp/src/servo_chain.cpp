@@ -91,10 +91,6 @@ void ServoChain::take_over(ServoChain& fresh) noexcept {
   lost_ = active_ = false;
 }
 
-void ServoChain::name_joints(const std::vector<std::string>& names) {
-  for (std::size_t i = 0; i < std::min(names.size(), size()); ++i) config_.joints[i].name = names[i];
-}
-
 std::int64_t ServoChain::wire_time(std::size_t bytes) const noexcept {
   return static_cast<std::int64_t>(bytes) * 10 * kSecond / config_.baud;
 }

@@ -49,7 +49,17 @@ class Gamepad:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the buttons do."""
-        return (f"gamepad, {self.mode}: {TOLD[self.mode]}", f"gamepad: {HOW}")
+        return (*(f"gamepad, {mode}: {told}" for mode, told in TOLD.items()), f"gamepad: {HOW}")
+
+    @property
+    def recording_notes(self) -> tuple[str, ...]:
+        """What they do besides while episodes are recorded."""
+        return ("gamepad: a keeps the episode, x records it again",)
+
+    @property
+    def status(self) -> str:
+        """The mode as it is now."""
+        return f"gamepad: {self.mode}"
 
     def connect(self) -> None:
         """Errors: MissingPart without a gamepad."""

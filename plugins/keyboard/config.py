@@ -34,7 +34,13 @@ class KeyboardConfig:
     joints: Annotated[tuple[str, ...], doc("the robot's joints; one called gripper is in percent")] = SO101
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.joints) <= MOST or len(set(self.joints)) != len(self.joints):
+        if len(self.joints) > MOST:
+            raise InputError(
+                f"{len(self.joints)} joints, and only {MOST} pairs of keys: the keyboard leads one arm",
+                where="teleop.joints",
+                todo="lead two arms by leader arms: --teleop so101-leader --teleop.arms.left.port ...",
+            )
+        if not self.joints or len(set(self.joints)) != len(self.joints):
             raise InputError(f"joints are 1 to {MOST} different names", where="teleop.joints")
         if self.mode == "tool" and not self.by_tool:
             raise InputError(

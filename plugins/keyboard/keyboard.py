@@ -22,7 +22,7 @@ TOOL = {  # key -> (x y z pitch roll, gripper; which way); base frame: x forward
     "r": (2, 1), "f": (2, -1), "k": (3, 1), "i": (3, -1), "l": (4, 1), "j": (4, -1), "o": (5, 1), "c": (5, -1),
 }  # fmt: skip
 EVENTS = {"enter": "success", "backspace": "rerecord", "x": "stop"}
-HOW = "space: E-STOP; x: end; tab: joints/tool; + -: speed; enter: keep an episode, leave HOLD; backspace: repeat it"
+HOW = "space: E-STOP; x: end; + -: speed; enter: leave HOLD"
 HOW_TOOL = "w s ahead/back, a d left/right, r f up/down, i k tip up/down, j l roll, o c gripper"
 FASTER, SLOWEST, FASTEST = 1.5, 0.1, 4.0
 LEASH = 15.0  # degrees or percent that the wish may run ahead of the arm
@@ -54,11 +54,30 @@ class Keyboard:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the keys do."""
-        joints = [name.removesuffix(".pos") for name in self.config.joints]
-        pairs = ", ".join(f"{UPPER[at]} {LOWER[at]} {joint}" for at, joint in enumerate(joints))
-        which = HOW_TOOL if self.mode == "tool" else f"{pairs}; or a digit and the arrows"
-        return (f"keyboard, {self.mode}: {which}", f"keyboard: {HOW}")
+        """What the keys do, in either mode."""
+        pairs = ", ".join(f"{UPPER[at]} {LOWER[at]} {joint}" for at, joint in enumerate(self._joints()))
+        joints = f"keyboard, joints: {pairs}; or a digit and the arrows"
+        if not self.config.by_tool:
+            return (joints, f"keyboard: {HOW}")
+        return (joints, f"keyboard, tool: {HOW_TOOL}", f"keyboard: {HOW}; tab: joints/tool")
+
+    @property
+    def recording_notes(self) -> tuple[str, ...]:
+        """What they do besides while episodes are recorded."""
+        return ("keyboard: enter keeps the episode, backspace records it again",)
+
+    @property
+    def status(self) -> str:
+        """Mode and speed as they are now."""
+        gripper = f"gripper {self.config.gripper_speed * self.pace:.0f} %/s"
+        if self.mode == "tool":
+            return f"keyboard: tool, {self.config.tool_speed * self.pace * 1e3:.0f} mm/s, {gripper}"
+        unit = "deg/s" if self.config.units == "degrees" else "units/s"
+        arrows = f"arrows: {self._joints()[self._chosen]}"
+        return f"keyboard: joints, {self.config.speed * self.pace:.0f} {unit}, {gripper}; {arrows}"
+
+    def _joints(self) -> list[str]:
+        return [name.removesuffix(".pos") for name in self.config.joints]
 
     def connect(self) -> None:
         """Errors: MissingPart without a terminal."""

@@ -109,12 +109,29 @@ class Archive:
         """Where its profile is kept."""
         return self.folder / f"{number:04d}.profile.json"
 
-    def read(self, number: int) -> dict[str, calibration.Joint]:
-        """Errors: InputError for a version that is not there or is damaged."""
-        if not self.path(number).is_file():
-            known = ", ".join(map(str, self.numbers())) or "none"
-            raise InputError(f"there is no version {number}", where=str(self.file), todo=f"there are: {known}")
-        return calibration.read(self.path(number))
+    def source(self, number: int) -> Path:
+        """Where its content is: for a file that was written elsewhere, and is kept when it is replaced, the file.
+        Errors: InputError for a version that is not there."""
+        known = {n: self.path(n) for n in self.numbers()}
+        if self.file.is_file() and self.current() is None:
+            known[max(known, default=0) + 1] = self.file
+        if number not in known:
+            todo = f"there are: {', '.join(map(str, known)) or 'none'}"
+            raise InputError(f"there is no version {number}", where=str(self.file), todo=todo)
+        return known[number]
+
+    def read(self) -> dict[str, calibration.Joint]:
+        """The file as it is. Errors: InputError naming it and how to go back when it is damaged."""
+        try:
+            return calibration.read(self.file)
+        except InputError as error:
+            raise InputError(error.what, where=error.where, todo=self.remedy()) from None
+
+    def remedy(self) -> str:
+        """What to do about a damaged file."""
+        sound = [version.number for version in self.versions() if version.values]
+        again = "rl calibrate makes a new one"
+        return f"rl calibrate --roll-back {sound[-1]} stores the last sound one again, {again}" if sound else again
 
     def current(self) -> int | None:
         """The newest version that is the file as it is now, byte for byte; None when it was written elsewhere."""

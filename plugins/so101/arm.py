@@ -31,6 +31,15 @@ class OnArm:
     _watch: Watch | None = None
 
     @property
+    def prefix(self) -> str:
+        """Before each joint's name in what the core says of it; a composition sets it."""
+        return self._arm.prefix
+
+    @prefix.setter
+    def prefix(self, value: str) -> None:
+        self._arm.prefix = value
+
+    @property
     def simulated(self) -> bool:
         return self._arm.simulated
 
@@ -115,6 +124,7 @@ class Arm:
         self.emulator: Any = None
         self.rest: Any = None  # (6,) in units, as the arm's profile has it
         self.notes: list[str] = []
+        self.prefix = ""
 
     def connect(self) -> None:
         """Errors: InputError without port or calibration; rl._core.CoreError naming port, joint and id."""
@@ -131,6 +141,8 @@ class Arm:
             joints, port = self._emulate(_core), self.emulator.port
         else:
             joints, port = self._joints(_core, option), self.config.port
+        for joint in joints:
+            joint.name = self.prefix + joint.name
         bus = _core.ServoBus(port, "sts3215", joints, energise=not self.leader)
         self.bus = bus
         bus.open()
@@ -141,7 +153,7 @@ class Arm:
         except _core.CoreError as error:
             if error.code != "calibration":
                 raise
-            raise InputError(f"{error}: --{option}.write_calibration true writes it") from None
+            raise InputError(str(error).partition("; ")[0], todo=calibration.ways(option)) from None
         bus.configure()
 
     def _emulate(self, core: Any) -> Any:
@@ -156,7 +168,7 @@ class Arm:
     def _joints(self, core: Any, option: str) -> Any:
         role: calibration.Role = "teleoperators" if self.leader else "robots"
         path = calibration.find(role, self.config.id, self.config.calibration_dir, option)
-        self.calibration = calibration.read(path)
+        self.calibration = Archive(path).read()
         self.notes.append(f"{option}: calibration {path}")
         modes = dict.fromkeys(JOINTS, self.config.units) | {"gripper": "range_0_100"}
         found = self.calibration

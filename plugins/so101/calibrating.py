@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from rl.api import InputError, MissingPart, RlError
@@ -17,7 +18,7 @@ from rl.plugins.so101.bench import Bench
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.sweep import Track
 
-ROUNDS = 3  # of the sweep, for joints that were not moved well
+ROUNDS = 3  # of the emulated person's sweep; a real one is asked until it is well or they press Ctrl-C
 SHOW_NS = 100_000_000
 PERIOD_NS = 8_000_000  # of the readings: 50 a second are needed, a loaded machine loses some
 SILENT_NS = 3_000_000_000
@@ -70,7 +71,7 @@ class Calibrating:
         try:
             return calibration.read(found.file)
         except InputError as error:
-            self.screen.result("warn", f"{error}; it will be kept as a version", "a new one is made now")
+            self.screen.result("warn", f"{error}: it will be kept as a version", "a new one is made now")
             return {}
 
     def _sweep(self) -> dict[str, Track]:
@@ -78,7 +79,8 @@ class Calibrating:
         tracks: dict[str, Track] = {}
         left = list(self.bench.ids)
         sentence = "Move every joint slowly from stop to stop, the gripper too, then press Enter."
-        for turn in range(ROUNDS):
+        rounds = count(1) if self.bench.emulator is None else range(1, ROUNDS + 1)
+        for _ in rounds:
             self.screen.begin("sweep", sentence)
             tracks |= {name: track for name, track in self._follow(left).items() if name in left}
             verdicts = {name: sweep.judge(name, tracks[name]) for name in left}
@@ -86,12 +88,15 @@ class Calibrating:
                 self.screen.result(verdict.mark, verdict.what, verdict.todo)
             left = [name for name, verdict in verdicts.items() if verdict.mark == "fail"]
             if not left:
-                return tracks
-            sentence = f"Move again from stop to stop, slowly: {', '.join(left)}; then press Enter."
-            if turn + 1 == ROUNDS:
                 break
-        why = "; ".join(verdicts[name].what for name in left)
-        raise RlError(why, where="calibrate", todo="nothing was stored; try again")
+            named = ", ".join(left)
+            sentence = (
+                f"The others are done. Move {named} again from stop to stop, slowly; Enter: done, Ctrl-C: give up."
+            )
+        if left:
+            why = "; ".join(verdicts[name].what for name in left)
+            raise RlError(why, where="calibrate", todo="nothing was stored; try again")
+        return tracks
 
     def _follow(self, names: Sequence[str]) -> dict[str, Track]:
         """Reads until the person says that the joints were moved."""
@@ -164,13 +169,13 @@ def restore(config: So101Config | LeaderConfig, number: int, screen: Screen, *, 
     """Make version `number` the current one, in motors and file."""
     with Bench(config, screen, leader=leader) as bench:
         archive = bench.written_archive()
-        archive.keep_file()
-        wanted = archive.read(number)
+        source = archive.source(number)
+        wanted, content = calibration.read(source), source.read_bytes()
         bench.name_motors(wanted)
         bench.identify()
         bench.go_limp()
         profile = read_profile(archive.profile_path(number))
-        store(bench, archive, wanted, archive.path(number).read_bytes(), profile)
+        store(bench, archive, wanted, content, profile)
 
 
 def store(

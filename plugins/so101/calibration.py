@@ -115,6 +115,14 @@ def _joint(given: Any, where: str) -> Joint:
     return joint
 
 
+def ways(option: str) -> str:
+    """What to do when motors and file differ."""
+    return (
+        f"--{option}.write_calibration true brings the motors to the file when a session starts, "
+        "rl calibrate --roll-back N both to a version; or calibrate again"
+    )
+
+
 def text(calibration: Calibration) -> str:
     """The file's content, as LeRobot writes it: 4 spaces, motor order, no newline at the end."""
     return json.dumps({name: asdict(joint) for name, joint in calibration.items()}, indent=4)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rl.api import InputError, RlError
 from rl.api.protocols import Screen
 from rl.plugins.so101 import calibration, sweep
-from rl.plugins.so101.bench import Bench
+from rl.plugins.so101.bench import MODEL, Bench
 from rl.plugins.so101.config import LeaderConfig, So101Config
 
 WARM, HOT = 60, 70  # deg C: not armed above; faults above
@@ -21,6 +21,7 @@ class Checking:
         self.bench, self.screen = bench, bench.screen
         self.archive = bench.archive()
         self.failures = 0
+        self.volts: dict[str, float] = {}  # of those that answer
 
     def run(self) -> None:
         """Errors: RlError when something is wrong, after all of it was shown; InputError for an unusable file."""
@@ -28,18 +29,56 @@ class Checking:
             option = self.bench.option
             todo = f"run rl calibrate with the same --{option} options"
             raise InputError(f"there is no calibration file {self.archive.file}", where=option, todo=todo)
-        known = calibration.read(self.archive.file)
+        known = self.archive.read()
         self.screen.result("pass", f"{self.archive.file} is sound")
         self.bench.remember(known)
         self.bench.name_motors(known)
-        self.bench.identify()
-        self.screen.result("pass", f"{len(known)} motors answer, with the right ids and models")
-        for name, joint in known.items():
-            self._joint(name, joint)
-        self._voltages(known)
+        for name in self._motors():
+            self._look(name, known[name])
+        self._voltages()
         self._measured(known)
         if self.failures:
             raise RlError(f"{self.failures} findings", where="calibrate --check", todo="see the lines above")
+
+    def _motors(self) -> list[str]:
+        """The joints whose motor answers and is the right one; a finding for each other. Errors: MissingPart when none
+        answers at all."""
+        bench = self.bench
+        found = {name: bench.bus.look(motor) for name, motor in bench.ids.items()}
+        motors = {name: motor for name, motor in found.items() if motor is not None}
+        if not motors:
+            bench.identify()  # says what to do
+        right = []
+        for name, motor in bench.ids.items():
+            seen = motors.get(name)
+            if seen is None:
+                self._fail(f"{name} (id {motor}) does not answer", "check its cable; rl setup-motors finds other ids")
+            elif seen["several"]:
+                self._fail(f"two motors with id {motor} ({name})?", "unplug one of them and run rl setup-motors")
+            elif seen["model_name"] != MODEL:
+                named = seen["model_name"] or "unknown"
+                what = f"{name} (id {motor}) is model {named} ({seen['model']}), not {MODEL}"
+                self._fail(what, "is this the right arm?")
+            else:
+                right.append(name)
+        if len(right) == len(bench.ids):
+            self.screen.result("pass", f"{len(right)} motors answer, with the right ids and models")
+        told = {name: f"{motors[name]['firmware'] // 100}.{motors[name]['firmware'] % 100}" for name in right}
+        if len(set(told.values())) > 1:
+            each = ", ".join(f"{name} {version}" for name, version in told.items())
+            self.screen.result("warn", f"the motors' firmware differs: {each}", "LeRobot refuses such an arm")
+        return right
+
+    def _look(self, name: str, joint: calibration.Joint) -> None:
+        """At one joint; a motor that falls silent meanwhile is a finding."""
+        from rl import _core
+
+        try:
+            self._joint(name, joint)
+        except _core.CoreError as error:
+            if error.code != "motor-missing":
+                raise
+            self._fail(f"{name} (id {joint.id}) stopped answering", "check its cable")
 
     def _fail(self, what: str, todo: str) -> None:
         self.failures += 1
@@ -55,9 +94,7 @@ class Checking:
         held = {register: self._read(joint, register) for register in wanted}
         differing = [f"{r} {held[r]}, file {v}" for r, v in wanted.items() if held[r] != v]
         if differing:
-            self._fail(
-                f"{name}: the motor holds {'; '.join(differing)}", "--roll-back N stores a version, or calibrate"
-            )
+            self._fail(f"{name}: the motor holds {'; '.join(differing)}", calibration.ways(self.bench.option))
         self._mode(name, joint)
         self._place(name, joint)
         self._health(name, joint)
@@ -74,6 +111,8 @@ class Checking:
             self._fail(f"{name} counts turns", "calibrate again: it clears that bit of Phase")
         if self._read(joint, "Lock") == 0:
             self.screen.result("warn", f"{name}: its memory stands open", "the next calibration or session closes it")
+        if self._read(joint, "Torque_Enable"):
+            self.screen.result("warn", f"{name} has torque", "hold the arm; rl release lets go of it")
         if delay := self._read(joint, "Return_Delay_Time"):
             self.screen.result("warn", f"{name} answers {delay * 2} us late", "the next session sets its delay to 0")
         if not self.bench.leader:
@@ -90,6 +129,7 @@ class Checking:
             self._fail(f"{name} stands {off}", "move it by hand; when that is its place, calibrate")
 
     def _health(self, name: str, joint: calibration.Joint) -> None:
+        self.volts[name] = self._read(joint, "Present_Voltage") / 10
         heat, status = self._read(joint, "Present_Temperature"), self._read(joint, "Status")
         if heat >= HOT:
             self._fail(f"{name} is {heat} degrees C hot", "let it cool down")
@@ -99,14 +139,16 @@ class Checking:
             bits = [text for bit, text in enumerate(STATUS) if status >> bit & 1]
             self._fail(f"{name} reports {', '.join(bits) or status}", "switch its supply off and on")
 
-    def _voltages(self, known: Mapping[str, calibration.Joint]) -> None:
-        volts = {name: self._read(joint, "Present_Voltage") / 10 for name, joint in known.items()}
+    def _voltages(self) -> None:
+        volts = self.volts
+        if not volts:
+            return
         middle = sorted(volts.values())[len(volts) // 2]
         low = {name: v for name, v in volts.items() if v < 0.9 * middle}
         for name, v in low.items():
             self.screen.result("warn", f"{name} has {v:.1f} V, the others {middle:.1f} V", "check its cable")
         if not low:
-            self.screen.result("pass", f"supply {middle:.1f} V at every motor")
+            self.screen.result("pass", f"supply {middle:.1f} V at every motor that answers")
 
     def _measured(self, known: Mapping[str, calibration.Joint]) -> None:
         profile = self.archive.profile()

@@ -60,7 +60,8 @@ class So101Config:
         dict[str, Annotated[Selected, Choice("camera")]], doc("cameras by role: --robot.cameras.front.type opencv")
     ] = field(default_factory=dict)
     arms: Annotated[
-        dict[str, ArmOptions], doc("several arms as one robot: --robot.arms.left.port ... --robot.arms.right.port ...")
+        dict[str, ArmOptions],
+        doc("several arms as one robot, each with its port and id; the rest is said once: --robot.arms.left.port ..."),
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +88,8 @@ class LeaderConfig:
     write_calibration: Annotated[bool, doc(WRITE)] = False
     wave: Annotated[bool, doc("an emulated leader waves by itself; false: it lies still")] = True
     arms: Annotated[
-        dict[str, ArmOptions], doc("several leaders as one: --teleop.arms.left.port ... --teleop.arms.right.port ...")
+        dict[str, ArmOptions],
+        doc("several leaders as one, each with its port and id; the rest is said once: --teleop.arms.left.port ..."),
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -6,8 +6,14 @@ from typing import Any
 from rl.api import InputError
 from rl.plugins.so101 import calibration
 
-MAIN = {  # the field that a value without a name means; otherwise the rate
-    "mute": "id", "unmute": "id", "reboot": "id", "stall": "ms", "echo": "on",
+RATE = "rate"  # the field that a value without a name means, unless it is another one:
+FIRST = {"stall": "ms", "echo": "on"} | dict.fromkeys(
+    ("mute", "unmute", "overload", "reboot", "twin", "baud", "model", "hand"), "id"
+)
+USUAL = {"overload": {"on": 1.0}, "echo": {"on": 1.0}}  # what is not said
+EXAMPLES = {
+    "late": "late rate=0.01 ms=30", "split": "split rate=0.01 ms=3", "twin": "twin id=3 of=4",
+    "baud": "baud id=3 code=4", "model": "model id=3 number=1284",
 }  # fmt: skip
 HAND = "hand"  # no fault, but said in the same way: hand id=1 encoder=2000
 
@@ -39,8 +45,11 @@ class EmulatedArm:
         return calibration.text(calibration.of_core(self._core.calibration()))
 
     def fault(self, kind: str, fields: Mapping[str, float]) -> None:
-        named = {(name or MAIN.get(kind, "rate")): value for name, value in fields.items()}
-        with _Refusals():
+        first = FIRST.get(kind, RATE)
+        if "" in fields and first in fields:
+            raise InputError(f"fault '{kind}': {first} is given twice", where="emulator")
+        named = USUAL.get(kind, {}) | {(name or first): value for name, value in fields.items()}
+        with _Refusals(EXAMPLES.get(kind, "")):
             if kind != HAND:
                 self._core.fault(kind, **named)
             elif set(named) != {"id", "encoder"} or not named["id"].is_integer():
@@ -60,7 +69,10 @@ class EmulatedArm:
 
 
 class _Refusals:
-    """What the core refuses is the person's input."""
+    """What the core refuses is the person's input. example: of what would be taken."""
+
+    def __init__(self, example: str = "") -> None:
+        self.example = example
 
     def __enter__(self) -> None:
         return None
@@ -68,4 +80,5 @@ class _Refusals:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ValueError):
             what, _, todo = str(error).removeprefix("emulator: ").partition("; ")
+            todo = todo or (f"e.g. {self.example}" if self.example else "")
             raise InputError(what, where="emulator", todo=todo) from None

@@ -10,7 +10,7 @@ from rl.plugins.so101.config import LeaderConfig, So101Config
 def release(config: So101Config | LeaderConfig, screen: Screen, *, leader: bool) -> None:
     """Asks a person to hold the arm first. Errors: RlError naming the motors that still hold or do not answer."""
     with Bench(config, screen, leader=leader) as bench:
-        bench.screen.ask("hold", "Hold the arm: it goes limp. Then press Enter.")
+        bench.screen.ask("hold", "Hold the arm, then press Enter: it goes limp.")
         from rl import _core
 
         try:

@@ -70,8 +70,6 @@ class ServoBus:
     ) -> None:
         """energise False: a leader, whose torque is never switched on. Opens nothing."""
     port: str
-    def name_joints(self, names: Sequence[str]) -> None:
-        """What messages call the joints from now on, in their order."""
     def open(self) -> None:
         """Exclusive. CoreError: absent, permission (names the group), busy, io."""
     def check(self) -> list[str]:

@@ -17,6 +17,7 @@ from rl.cli.devices import DeviceChoice, devices
 from rl.cli.main import main
 from rl.cli.screen import TerminalScreen
 from rl.config import Selected
+from rl.plugins.so101 import calibration
 from rl.plugins.so101.config import So101Config
 from rl.plugins.so101.releasing import release
 
@@ -58,6 +59,23 @@ def test_an_emulated_arm_is_calibrated_checked_and_taken_back(place, capsys):
     assert main(["calibrate", "--robot", "so101", "--robot.id", "arm", "--diff", "1"]) == 0
     assert "no difference" in capsys.readouterr().out
     assert main(["calibrate", *ARM, "--roll-back", "1"]) == 0
+
+
+def test_a_damaged_file_is_marked_and_not_compared(place, capsys):
+    assert main(["calibrate", *ARM]) == 0
+    file = next(place.rglob("arm.json"))
+    file.write_text(file.read_text()[:300])
+    before = sorted(place.rglob("*"))
+    capsys.readouterr()
+    assert main(["calibrate", "--robot", "so101", "--robot.id", "arm", "--versions"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[2:] == []
+    assert second.endswith("  current, damaged")
+    assert main(["calibrate", "--robot", "so101", "--robot.id", "arm", "--diff", "1"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "the current file is damaged; rl calibrate --roll-back N stores a sound one again: 1" in captured.err
+    assert sorted(place.rglob("*")) == before
 
 
 def test_a_leader_is_calibrated_too(place):
@@ -261,6 +279,80 @@ def test_a_motor_that_does_not_answer_keeps_no_other_from_being_released():
     assert [arm.registers(motor)[40] for motor in (1, 2, 4, 5, 6)] == [0] * 5
     assert [arm.registers(motor)[55] for motor in (1, 2, 4, 5, 6)] == [1] * 5
     arm.close()
+
+
+@pytest.fixture
+def standing(monkeypatch, place):
+    """An arm under torque, and no terminal."""
+    arm = _core.Emulator()
+    for motor in range(1, 7):
+        arm.set_register(motor, 40, b"\x01")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    yield arm
+    arm.close()
+
+
+def test_without_a_terminal_the_arm_is_released_by_whoever_says_that_it_is_held(standing, capsys):
+    words = ["release", "--robot", "so101", "--robot.port", standing.port]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "there is no terminal in which a person can be asked" in error
+    assert "--held true" in error
+    assert [standing.registers(motor)[40] for motor in range(1, 7)] == [1] * 6
+    assert main([*words, "--held", "true"]) == 0
+    assert [standing.registers(motor)[40] for motor in range(1, 7)] == [0] * 6
+
+
+def test_without_a_terminal_a_version_is_restored_by_whoever_says_that_the_arm_is_held(standing, place, capsys):
+    folder = place / "robots" / "so_follower"
+    folder.mkdir(parents=True)
+    (folder / "arm.json").write_text(calibration.text(calibration.of_core(standing.calibration())))
+    words = ["calibrate", "--robot", "so101", "--robot.port", standing.port, "--robot.id", "arm", "--roll-back", "1"]
+    assert main(words) == 2
+    assert "--held true" in capsys.readouterr().err
+    assert main([*words, "--held", "true"]) == 0
+    assert [standing.registers(motor)[40] for motor in range(1, 7)] == [0] * 6
+
+
+def test_held_answers_nothing_but_that_the_arm_is_held(standing, capsys):
+    words = ["calibrate", "--robot", "so101", "--robot.port", standing.port, "--robot.id", "arm", "--held", "true"]
+    assert main(words) == 2
+    assert "--held" not in capsys.readouterr().err
+
+
+def test_in_a_terminal_each_step_has_the_screen_with_what_was_found_before_it(monkeypatch, capsys):
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "r", closefd=True) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("TERM", "xterm")
+        screen = TerminalScreen()
+        screen.result("pass", "six motors")
+        screen.begin("one", "Do this.")
+        screen.result("fail", "elbow was not moved")
+        screen.begin("two", "Do that.")
+        screen.begin("three", "And that.")
+    os.close(master)
+    first, second, third = capsys.readouterr().out.split("\x1b[2J\x1b[H")
+    assert first == "pass six motors\n\n1. Do this.\nFAIL elbow was not moved\n"
+    assert second == "FAIL elbow was not moved\n\n2. Do that.\n"
+    assert third == "\n3. And that.\n"
+
+
+def test_a_port_that_somebody_else_has_is_not_blamed_on_the_supply(capsys):
+    arm = _core.Emulator()
+    bus = _core.SetupBus(arm.port, "sts3215", {})
+    bus.open(1_000_000)
+    try:
+        assert main(["find-port", "--robot", "so101", "--robot.port", arm.port]) == 3
+    finally:
+        bus.close()
+        arm.close()
+    captured = capsys.readouterr()
+    assert "in use" in captured.out
+    assert "no port can be read; see the lines above" in captured.err
+    assert "supply" not in captured.err
 
 
 def test_the_command_asks_to_hold_the_arm(capsys):

@@ -16,6 +16,7 @@ import serial
 from rl.api.errors import InputError
 from rl.cli import emulate
 from rl.cli.main import main
+from rl.plugins.so101.emulation import follower
 
 PING, PONG = bytes.fromhex("ffff010201fb"), bytes.fromhex("ffff010200fc")  # to servo 1, and its answer
 
@@ -92,6 +93,7 @@ def test_the_leader_is_the_teleoperator_that_drives_the_robot():
 
 
 def test_its_calibration_lets_rl_move_it(tmp_path):
+    (tmp_path / "cal").mkdir()
     with emulated("so101", "--calibration", tmp_path / "cal" / "here.json") as (child, said):
         robot = ["--robot", "so101", "--robot.port", said["port"], "--robot.id", "here"]
         robot += ["--robot.calibration_dir", tmp_path / "cal", "--robot.rest_pose", "0,-55,41,28,-7,15"]
@@ -99,6 +101,41 @@ def test_its_calibration_lets_rl_move_it(tmp_path):
         done = subprocess.run([sys.executable, "-m", "rl.cli.main", *map(str, words)], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         assert statistics(child)["goal_writes"] >= 50
+
+
+@pytest.mark.parametrize(
+    ("line", "motor", "address", "value"),
+    [
+        ("overload 2", 2, 65, 32),
+        ("overload id=2", 2, 65, 32),
+        ("overload 2 on=0", 2, 65, 0),
+        ("overload=2,on=off", 2, 65, 0),
+        ("twin 3 of=4", 3, 5, 4),
+        ("baud 3 code=2", 3, 6, 2),
+        ("model id=3 number=5", 3, 3, 5),
+    ],
+)
+def test_a_fault_is_said_as_the_table_says_it(line, motor, address, value):
+    arm = follower(False, "wire", 0)
+    kind, _, values = line.replace(" ", "=", 1).partition("=")
+    try:
+        if value == 0:
+            arm.fault("overload", {"": 2})
+        arm.fault(kind, emulate.fields_of(values, kind))
+        assert arm._core.registers(motor)[address] == value
+    finally:
+        arm.close()
+
+
+def test_echo_is_on_when_nothing_is_said():
+    arm = follower(False, "wire", 0)
+    try:
+        arm.fault("echo", {})
+        with serial.Serial(arm.port, 1_000_000, timeout=1) as line:
+            line.write(PING)
+            assert line.read(12) == PING + PONG
+    finally:
+        arm.close()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +150,16 @@ def test_its_calibration_lets_rl_move_it(tmp_path):
         (["so101", "--fault", "drop=nan"], "not finite"),
         (["so101", "--fault", "flood=1"], "no fault 'flood'"),
         (["so101", "--fault", "hand=1"], "hand needs"),
+        (["so101", "--fault", "drop=0.1,0.2"], "'0.2' has no name"),
+        (["so101", "--fault", "drop=0.1,rate=0.2"], "rate is given twice"),
+        (["so101", "--fault", "drop=rate=0.1,rate=0.2"], "rate is given twice"),
+        (["so101", "--fault", "mute=3,4"], "'4' has no name"),
+        (["so101", "--fault", "hangup=1"], "no field 'rate'"),
+        (["so101", "--fault", "twin=3"], "needs of; e.g. twin id=3 of=4"),
+        (["so101", "--fault", "baud=3"], "needs code; e.g. baud id=3 code=4"),
+        (["so101", "--fault", "model=3"], "needs number; e.g. model id=3"),
+        (["so101", "--fault", "late=0.1"], "needs ms; e.g. late rate=0.01 ms=30"),
+        (["so101", "--calibration", "none/arm.json"], "--calibration: there is no folder none"),
     ],
 )
 def test_bad_input_is_one_line(words, told, capsys):
@@ -142,6 +189,7 @@ def test_a_link_takes_the_place_of_nothing_but_a_dead_emulators(tmp_path):
 
 def test_a_calibration_file_of_other_content_stays(tmp_path):
     path = tmp_path / "a" / "arm.json"
+    path.parent.mkdir()
     emulate.write_new(path, "{}")
     emulate.write_new(path, "{}")
     with pytest.raises(InputError, match="holds something else"):

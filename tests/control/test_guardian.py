@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from rl import _core
 from rl.api import InputError, RlError
 from rl.cli import blackbox
+from rl.cli.main import main
 from rl.control import black_box, guardians
 
 PATIENCE_S = 30.0
@@ -229,9 +231,13 @@ def test_a_datagram_stops_the_arm_and_leaves_a_black_box(arm, tmp_path, monkeypa
 
 
 def box_bytes(axes: int = 1, records: int = 2) -> bytes:
-    head = f"rl black box 1\nrate 50\naxes {axes}\n" + "axis j\n" * axes
+    head = f"rl black box 2\nrate 50\naxes {axes}\n" + "axis j\n" * axes
     head += f"event 5 FAULT 0 a motor is too hot\nwords {9 + 3 * axes}\nrecords {records}\n\n"
-    return head.encode() + np.zeros((records, 9 + 3 * axes), "<i8").tobytes()
+    return sealed(head.encode() + np.zeros((records, 9 + 3 * axes), "<i8").tobytes())
+
+
+def sealed(content: bytes) -> bytes:
+    return content + zlib.crc32(content).to_bytes(8, "little")
 
 
 def test_a_black_box_is_read_as_it_was_written(tmp_path):
@@ -262,6 +268,60 @@ def test_a_damaged_black_box_is_refused_with_its_name(content, said, tmp_path):
     assert "b.blackbox" in str(caught.value)
 
 
+def test_a_flipped_bit_anywhere_in_a_black_box_is_noticed(tmp_path):
+    whole = box_bytes(6, 4)
+    random = np.random.default_rng(5)
+    for at in random.integers(0, len(whole), 50).tolist():
+        content = bytearray(whole)
+        content[at] ^= 1 << int(random.integers(8))
+        (tmp_path / "c.blackbox").write_bytes(content)
+        with pytest.raises(InputError, match=r"c\.blackbox"):
+            black_box.read(tmp_path / "c.blackbox")
+
+
+def two_arms(records: int = 30) -> black_box.BlackBox:
+    joints = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+    axes = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in joints)
+    head = {name: np.zeros(records, np.int64) for name in black_box.HEAD}
+    head["deadline"], head["woke"] = np.arange(records) * 20_000_000, np.arange(records) * 20_000_000 + 7_000
+    head["missing"][-2:] = 1 << 8
+    values = np.full((records, 12), -133.6)
+    return black_box.BlackBox(50, axes, (), head, values, values + 1, values)
+
+
+def test_the_last_cycles_are_readable_in_a_narrow_terminal():
+    blocks = blackbox.tables(two_arms(), 20, 80)
+    assert len(blocks) > 1
+    assert all(len(line) <= 80 for lines in blocks for line in lines)
+    assert all(len(lines) == 21 for lines in blocks)
+    headings = " ".join(lines[0] for lines in blocks)
+    assert all(headings.count(name) == 1 for name in two_arms().axes)
+    assert all("\u2026" not in line for lines in blocks for line in lines)
+    assert all("-132.6 /" in line for lines in blocks for line in lines[1:])
+
+
+def test_a_pipe_gets_one_line_a_cycle_and_the_motors_that_were_silent(tmp_path, capsys):
+    (wide,) = blackbox.tables(two_arms(), 20, None)
+    assert all(line.count("/") == 12 for line in wide[1:])
+    assert [line.count("missing") for line in wide[1:]] == [0] * 18 + [1] * 2
+    blackbox.show(tmp_path / "x", two_arms(), 5)
+    out = capsys.readouterr().out
+    assert "no reply: right_elbow_flex in 2 of 30 cycles" in out
+    assert max(line.count("/") for line in out.splitlines()) == 12
+
+
+def test_curves_go_into_a_folder_that_is_there(tmp_path, capsys):
+    (tmp_path / "a.blackbox").write_bytes(box_bytes(2, 3))
+    words = ["blackbox", str(tmp_path / "a.blackbox"), "--plot", str(tmp_path / "none" / "x.html")]
+    assert main(words) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+    words[-1] = str(tmp_path / "x.html")
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["silent"] == [[], [], []]
+    assert (tmp_path / "x.html").is_file()
+
+
 def test_without_a_black_box_it_is_said_where_they_lie(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(InputError, match="there is none"):
@@ -272,6 +332,43 @@ def test_the_table_of_sockets_gives_the_guardians_alone():
     table = "Num RefCount\n0: 02 @rl-estop-12\n0: 02 /run/x\n0: 02 @rl-estop-evil\n0: 02 @rl-estop-7\n"
     assert guardians.listeners(table) == ["@rl-estop-12", "@rl-estop-7"]
     assert not guardians.send_estop("@rl-estop-0")
+
+
+def test_of_two_arms_the_one_that_fell_silent_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    from rl.control.composite import Composite, CompositeTeleoperator
+    from rl.control.screen import rows_of
+    from rl.control.session import Session
+    from rl.control.settings import Settings
+    from rl.control.sources import LeaderSource
+    from rl.plugins.so101.config import LeaderConfig, So101Config
+    from rl.plugins.so101.leader import So101Leader
+    from rl.plugins.so101.robot import So101
+
+    robot = Composite({side: So101(So101Config(port="sim")) for side in ("left", "right")})
+    leader = CompositeTeleoperator({side: So101Leader(LeaderConfig(port="sim", wave=True)) for side in robot.parts})
+    marked = set()
+
+    class Silence:
+        def begin(self, session):
+            pass
+
+        def poll(self, session):
+            look = session.loop.snapshot()
+            if look.state == "ACTIVE":
+                robot.parts["right"].emulator.fault("mute", id=3)
+            marked.update(row.joint for row in rows_of(look, robot) if row.fault)
+
+        def end(self, session):
+            pass
+
+    with Session(robot, LeaderSource(leader), sinks=[Silence()], settings=Settings(duration=30), say=print) as session:
+        with pytest.raises(RlError, match="right_elbow_flex"):
+            session.run()
+        missing = session.outcome.reports["core"]["missing"]
+    assert max(missing, key=missing.get) == "right_elbow_flex"
+    assert "right_elbow_flex" in marked
+    assert black_box.read(blackbox.newest()).axes[6:8] == ("right_shoulder_pan", "right_shoulder_lift")
 
 
 def test_load_and_temperature_reach_the_table_of_a_session():

@@ -17,7 +17,7 @@ from rl.api import Feature, RlError
 from rl.cli.output import answering, plain
 from rl.control import screen
 from rl.control.report import ended, rows
-from rl.control.sinks import LiveLine
+from rl.control.sinks import LiveLine, Trace
 
 NAMES = ("left_shoulder.pos", "left_gripper.pos")
 PAIR = ["--robot", "so101", "--robot.port", "sim", "--teleop", "so101-leader", "--teleop.port", "sim"]
@@ -37,10 +37,25 @@ def look(**changes):
     return SimpleNamespace(**(found | changes))
 
 
-def drawn(made):
+def arm(parts=("",)):
+    joints = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+    names = tuple(f"{part}{joint}.pos" for part in parts for joint in joints)
+    feature = Feature("action", "action", (len(names),), unit="degrees", names=names)
+    return SimpleNamespace(action=feature, state=feature)
+
+
+def full_look(count, faults=()):
+    goal = np.linspace(-133.3, -36.6, count)
+    return look(
+        values=goal - 0.5, goal=goal, age=np.full(count, 0.004), faults=faults,
+        load=np.full(count, 12.5), temperature=np.full(count, 41.0),
+    )  # fmt: skip
+
+
+def drawn(made, width=100):
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=100)
+    console = Console(file=io.StringIO(), width=width)
     console.print(made)
     return console.file.getvalue()
 
@@ -79,6 +94,47 @@ def test_the_table_shows_state_rate_reason_faults_and_load_where_there_is_one():
     assert "33.5" in drawn(screen.table(look(load=np.array([33.5, 1.0])), robot(), 1.0, None))
 
 
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (72, "joint goal measured unit age ms load temp."),
+        (60, "joint goal measured age ms load temp."),
+        (47, "joint goal measured age ms load"),
+        (40, "joint goal measured age ms"),
+        (33, "joint goal measured"),
+    ],
+)
+def test_where_it_is_narrow_columns_go_whole_and_numbers_and_faults_stay(width, headings):
+    seen = full_look(6, ("gripper: overload",))
+    text = drawn(screen.table(seen, arm(), 12.0, 50.0, size=(width, 20)), width)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert headings in lines
+    assert "gripper: overload" in lines
+    assert all(f"{value:.1f}" in text for value in [*seen.goal, *seen.values])
+    assert "shoulder_lift" in text
+    assert "\u2026" not in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 15), (60, 12), (40, 10), (40, 5), (24, 10), (10, 3)])
+@pytest.mark.parametrize("faults", [(), ("right_gripper: overload", "bus: noise")])
+def test_no_joint_is_lost_in_silence_at_any_size(width, height, faults):
+    text = drawn(screen.table(full_look(12, faults), arm(("left_", "right_")), 1.0, 50.0, size=(width, height)), width)
+    rows = [line.split()[0] for line in text.splitlines() if line.startswith(("left_", "right_")) and ":" not in line]
+    more = [int(line[1:].split()[0]) for line in text.splitlines() if line.startswith("+")]
+    assert len(rows) + sum(more) == 12
+    assert width < 30 or len(text.splitlines()) <= height
+    assert not faults or not rows or "right_gripper" in rows
+
+
+def test_faults_without_end_leave_room_for_joints_and_are_counted():
+    faults = tuple(f"{side}_{joint}: no reply for 1.2 s" for side in ("left", "right") for joint in "abcdefghij")
+    text = drawn(screen.table(full_look(12, faults), arm(("left_", "right_")), 1.0, 50.0, size=(40, 10)), 40)
+    assert len(text.splitlines()) <= 10
+    assert sum(line.startswith("left_") and ":" not in line for line in text.splitlines()) >= 3
+    shown = " ".join(text.split()).count(": no reply")
+    assert f"+{20 - shown} more faults" in " ".join(text.split())
+
+
 def test_an_age_that_nobody_knows_is_drawn():
     text = drawn(screen.table(look(age=np.array([math.inf, math.nan])), robot(), 1.0, None))
     assert "99000" in text
@@ -91,7 +147,7 @@ def test_it_draws_at_most_ten_times_a_second_and_leaves_nothing_behind():
     sink = screen.LiveTable(console)
     looks = []
     loop = SimpleNamespace(snapshot=lambda: looks.append(1) or look())
-    session = SimpleNamespace(robot=robot(), loop=loop, hint="")
+    session = SimpleNamespace(robot=robot(), loop=loop, source=None, hint="")
     sink.begin(session)
     begun = time.monotonic()
     while time.monotonic() - begun < 0.5:
@@ -101,6 +157,31 @@ def test_it_draws_at_most_ten_times_a_second_and_leaves_nothing_behind():
     sink.end(session)
     assert 1 <= len(looks) <= 10 * (time.monotonic() - begun) + 1
     assert console.file.getvalue().rstrip().endswith("\x1b[2K")
+
+
+def test_what_a_keyboard_says_of_itself_is_drawn_as_it_is_now():
+    from rich.console import Console
+
+    keyboard = SimpleNamespace(status="keyboard: joints, 30 deg/s")
+    session = SimpleNamespace(
+        robot=robot(), loop=SimpleNamespace(snapshot=look), source=SimpleNamespace(teleoperator=keyboard), hint=""
+    )
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=20)
+    sink = screen.LiveTable(console)
+    sink.begin(session)
+    sink.poll(session)
+    keyboard.status = "keyboard: tool, 90 mm/s"
+    time.sleep(2 * screen.DRAW_S)
+    sink.poll(session)
+    sink.end(session)
+    text = console.file.getvalue()
+    assert text.index("joints, 30 deg/s") < text.index("tool, 90 mm/s")
+
+
+def test_a_trace_goes_into_a_folder_that_is_there(tmp_path):
+    with pytest.raises(RlError, match="--trace: there is no folder"):
+        Trace(tmp_path / "none" / "t.npz")
+    assert Trace(tmp_path / "t.npz").path.parent.is_dir()
 
 
 def test_the_rate_is_that_of_the_last_seconds():

@@ -74,9 +74,6 @@ class ServoChain {
   void take_over(ServoChain& fresh) noexcept;
   /// Where it is to be opened from now on.
   void move_to(std::string port) { config_.port = std::move(port); }
-  /// What the joints are called in messages from now on, in their order: as a robot of several arms calls
-  /// them.
-  void name_joints(const std::vector<std::string>& names);
   void close() noexcept { port_.close(); }
   /// Where each set-up call says until when it may be silent, ns: for who watches the loop. nullptr: nowhere.
   void say_busy(std::atomic<std::int64_t>* until) noexcept { busy_until_ = until; }

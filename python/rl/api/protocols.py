@@ -246,7 +246,7 @@ class Snapshot:
     faults: tuple[str, ...] = ()  # "elbow_flex: overload"
 
 
-class Robot(Protocol):
+class Robot(Protocol):  # optional `prefix: str`: a composition sets it, before the joints' names in faults and messages
     """Known before it is connected; always ended by `stop`."""
 
     state: Feature
@@ -308,7 +308,7 @@ class Version:
     number: int  # 1 is the oldest
     made: str  # local time, ISO 8601
     current: bool
-    values: Mapping[str, Mapping[str, int]]  # joint -> field -> value
+    values: Mapping[str, Mapping[str, int]]  # joint -> field -> value; none: it is damaged
 
 
 @runtime_checkable
@@ -388,6 +388,8 @@ class Intent:
 
 
 class Teleoperator(Protocol):  # optional `core()`, as in Robot: then leader to follower stays inside the core
+    # Optional lines for a person: `notes`, told at the begin; `recording_notes`, where episodes are recorded; `status`,
+    # one line that the live table shows as it is now.
     action: Feature
 
     def connect(self) -> None: ...

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from rl.api.errors import InputError
+from rl.cli.output import plain
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
+from rl.config.outputs import new_file
 
 if TYPE_CHECKING:
     from rl.control.black_box import BlackBox
@@ -38,15 +43,16 @@ def run(resolved: Resolved) -> int:
     from rl.control import black_box
 
     config: BlackBoxConfig = resolved.config
+    drawing = None if config.plot is None else new_file(config.plot, "--plot")
     path = Path(config.file).expanduser() if config.file else newest()
     box = black_box.read(path)
     if config.json:
-        print(json.dumps(_plain(box)))
+        print(json.dumps(plain(_plain(box)), allow_nan=False))
     else:
         show(path, box, config.rows)
-    if config.plot:
-        plot(box, Path(config.plot).expanduser())
-        print(f"curves: {config.plot}")
+    if drawing is not None:
+        plot(box, drawing)
+        print(f"curves: {drawing}", file=sys.stderr if config.json else sys.stdout)
     return 0
 
 
@@ -62,24 +68,53 @@ def newest() -> Path:
 
 
 def show(path: Path, box: BlackBox, rows: int) -> None:
-    """Events, then the last cycles: goal and measured position of each axis."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Events, who was silent, then the last cycles. In a terminal the joints are split into tables as wide as it is;
+    into a pipe they go side by side."""
     print(f"{path}: {len(box.measured)} cycles at {box.rate:g} Hz")
     for event in box.events:
         joint = f" ({box.axes[event.joint]})" if 0 <= event.joint < len(box.axes) else ""
         print(f"{(event.at - box.events[-1].at) / 1e9:9.3f} s  {event.state:<10} {event.reason}{joint}")
-    table = Table(title="goal / measured", title_justify="left")
-    for column in ("s", "state", "late us", *box.axes):
-        table.add_column(column, justify="left" if column == "state" else "right")
-    end = box.head["deadline"][-1] if len(box.measured) else 0
-    states = box.states
-    for i in range(max(0, len(box.measured) - rows), len(box.measured)):
-        late = (box.head["woke"][i] - box.head["deadline"][i]) / 1e3
-        pairs = (f"{goal:.1f} / {seen:.1f}" for goal, seen in zip(box.goal[i], box.measured[i], strict=True))
-        table.add_row(f"{(box.head['deadline'][i] - end) / 1e9:.3f}", states[i], f"{late:.0f}", *pairs)
-    Console(highlight=False).print(table)
+    lost = zip(box.axes, box.missing.sum(axis=0).tolist(), strict=True)
+    silent = [f"{name} in {count}" for name, count in lost if count]
+    print(f"no reply: {', '.join(silent)} of {len(box.measured)} cycles" if silent else "no reply was missing")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(f"goal / measured of each joint, s before the end, {min(rows, len(box.measured))} cycles:")
+    for lines in tables(box, rows, width):
+        print("\n" + "\n".join(lines))
+
+
+def tables(box: BlackBox, rows: int, width: int | None) -> list[list[str]]:
+    """Lines of the last cycles: when, state, lateness, then "goal / measured" of each joint, "missing" in place of what
+    did not come. Several tables when they do not fit side by side into `width`; None: one."""
+    last = range(max(0, len(box.measured) - rows), len(box.measured))
+    head, states, missing = box.head, box.states, box.missing
+    end = head["deadline"][-1] if len(box.measured) else 0
+    left = [
+        ["s", *(f"{(head['deadline'][i] - end) / 1e9:.3f}" for i in last)],
+        ["state", *(states[i] for i in last)],
+        ["late us", *(f"{(head['woke'][i] - head['deadline'][i]) / 1e3:.0f}" for i in last)],
+    ]
+    joints = []
+    for k, name in enumerate(box.axes):
+        seen = ["missing" if missing[i, k] else f"{box.measured[i, k]:.1f}" for i in last]
+        pairs = [f"{box.goal[i, k]:.1f} / {text:>7}" for i, text in zip(last, seen, strict=True)]
+        joints.append([name, *pairs])
+    found, block = [], left
+    for joint in joints:
+        if width is not None and len(block) > len(left) and _wide([*block, joint]) > width:
+            found.append(block)
+            block = left
+        block = [*block, joint]
+    return [_lines(block) for block in [*found, block]]
+
+
+def _wide(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns) - 2
+
+
+def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
+    wide = [max(map(len, column)) for column in columns]
+    return ["  ".join(cell.rjust(n) for cell, n in zip(row, wide, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def plot(box: BlackBox, path: Path) -> None:
@@ -102,6 +137,7 @@ def _plain(box: BlackBox) -> dict[str, object]:
         "axes": list(box.axes),
         "events": [vars(event) for event in box.events],
         "states": box.states,
+        "silent": [[name for name, lost in zip(box.axes, row, strict=True) if lost] for row in box.missing],
         **{name: column.tolist() for name, column in box.head.items() if name != "state"},
         "measured": box.measured.tolist(),
         "goal": box.goal.tolist(),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from rl.api.errors import InputError
 from rl.api.protocols import Calibrates, Screen, Version
-from rl.cli.devices import DeviceChoice, work_on
+from rl.cli.devices import HELD, DeviceChoice, work_on
 from rl.cli.spellings import MOVING
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
@@ -22,6 +22,7 @@ class CalibrateConfig(DeviceChoice):
     versions: Annotated[bool, doc("list the calibrations that the arm had")] = False
     diff: Annotated[int | None, doc("show what version N has otherwise than the file", ge=1)] = None
     roll_back: Annotated[int | None, doc("store version N again, in motors and file", ge=1)] = None
+    held: Annotated[bool, doc(HELD)] = False
 
     def __post_init__(self) -> None:
         given = [self.check, self.versions, self.diff is not None, self.roll_back is not None]
@@ -42,7 +43,7 @@ def run(resolved: Resolved) -> int:
     from rl.cli.screen import TerminalScreen
 
     config: CalibrateConfig = resolved.config
-    screen = TerminalScreen()
+    screen = TerminalScreen(held=config.held)
     work_on(config, Calibrates, "cannot be calibrated", lambda device: _work(device, config, screen))
     return 0
 
@@ -65,7 +66,7 @@ def _list(versions: Sequence[Version]) -> None:
     if not versions:
         print("no calibration is stored")
     for version in versions:
-        state = "current" if version.current else ("" if version.values else "unreadable")
+        state = ", ".join(["current"] * version.current + ["damaged"] * (not version.values))
         print(f"{version.number:4}  {version.made}  {state}".rstrip())
 
 
@@ -75,6 +76,13 @@ def _diff(versions: Sequence[Version], number: int) -> None:
     if number not in found or current is None:
         known = ", ".join(map(str, found)) or "none"
         raise InputError(f"there is no version {number}", where="calibrate", todo=f"there are: {known}")
+    for one, what in ((found[number], f"version {number}"), (current, "the current file")):
+        if not one.values:
+            sound = [version.number for version in versions if version.values]
+            todo = (
+                f"rl calibrate --roll-back N stores a sound one again: {', '.join(map(str, sound)) or 'there is none'}"
+            )
+            raise InputError(f"{what} is damaged", where="calibrate", todo=todo)
     lines = list(_changes(found[number].values, current.values))
     print(f"{'joint':14} {'field':14} {'version ' + str(number):>10} {'current':>8}")
     for joint, field, old, new in lines:

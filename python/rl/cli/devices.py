@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from rl.api.errors import InputError
 from rl.config import Choice, Selected, doc
 
+HELD = "somebody holds the arm: it goes limp without being asked for, for scripts and ssh"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceChoice:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from rl.api.errors import InputError
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
+from rl.config.outputs import new_file
 
 if TYPE_CHECKING:
     from rl.api.protocols import Emulated
@@ -55,8 +56,8 @@ def _prelude(words: Sequence[str]) -> Sequence[str]:
         if word == "--fault" and rest and not rest[0].startswith("--"):
             word = f"--fault={rest.pop(0)}"
         if word.startswith("--fault="):
-            kind, equals, values = word.removeprefix("--fault=").partition("=")
-            word = f"--fault.{kind}={values}" if equals else f"--fault.{kind}={'on' if kind == 'echo' else ''}"
+            kind, _, values = word.removeprefix("--fault=").partition("=")
+            word = f"--fault.{kind}={values}"
         found.append(word)
     return found
 
@@ -76,14 +77,15 @@ def run(resolved: Resolved) -> int:
 
     config: EmulateConfig = resolved.config
     name, target = emulator_of(config.device, config.kind)
+    file = None if config.calibration is None else new_file(config.calibration, "--calibration")
     faults = {kind: fields_of(values, kind) for kind, values in config.fault.items()}
     emulated: Emulated = resolve(target)(config.wave, config.profile, config.seed)
     link, ended = Link(config.link), Ended()
     try:
         for kind, fields in faults.items():
             emulated.fault(kind, fields)
-        if config.calibration:
-            write_new(Path(config.calibration), emulated.calibration())
+        if file is not None:
+            write_new(file, emulated.calibration())
         link.point(emulated.port)
         tell(
             config.json, {"device": name, "port": emulated.port, "link": config.link, "calibration": config.calibration}
@@ -124,12 +126,17 @@ def emulator_of(device: str, kind: str | None) -> tuple[str, str]:
 
 
 def fields_of(text: str, kind: str) -> dict[str, float]:
-    """The fields of a fault as a person writes them: "0.01", "rate=0.01,ms=30", "id=3 on=1"."""
-    fields = {}
-    for word in text.replace(",", " ").split():
+    """The fields of a fault as a person writes them: "0.01", "rate=0.01,ms=30", "3 on=1". One, the first, may lack its
+    name."""
+    fields: dict[str, float] = {}
+    for at, word in enumerate(text.replace(",", " ").split()):
         name, equals, value = word.rpartition("=")
+        if at and not equals:
+            raise InputError(f"'{word}' has no name", where=f"fault {kind}", todo="only the first may; e.g. 0.01,id=3")
+        if name in fields:
+            raise InputError(f"{name} is given twice", where=f"fault {kind}")
         try:
-            fields[name if equals else ""] = float({"on": "1", "off": "0"}.get(value, value))
+            fields[name] = float({"on": "1", "off": "0"}.get(value, value))
         except ValueError:
             raise InputError(f"'{word}' is no number", where=f"fault {kind}", todo="e.g. rate=0.01,id=3") from None
     if not all(math.isfinite(value) for value in fields.values()):
@@ -248,7 +255,6 @@ def write_new(path: Path, text: str) -> None:
         if not path.is_file() or path.read_bytes() != text.encode():
             raise InputError("holds something else", where=str(path), todo="give --calibration another name")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with aside.open("x", encoding="utf-8") as file:
         file.write(text)

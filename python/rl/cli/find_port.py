@@ -126,13 +126,16 @@ def moved(choice: DeviceChoice, screen: Screen) -> str:
 def _moving(watched: Mapping[str, Any], screen: Screen) -> str:
     before = {path: _look(path, device, screen) for path, device in watched.items()}
     if not any(before.values()):
+        if all(positions is None for positions in before.values()):
+            raise MissingPart("no port can be read", where="find-port", todo="see the lines above")
         raise MissingPart("no motor answers on any port", where="find-port", todo="is the arm's supply on?")
     if not all(getattr(device, "simulated", False) for device in watched.values()):
         screen.ask("move", "Move the arm by hand to another place, then press Enter.")
     found = []
     for path, device in watched.items():
-        after = _look(path, device, screen) if before[path] else {}
-        turned = [name for name in after if abs(after[name] - before[path].get(name, after[name])) > MOVED]
+        stood = before[path] or {}
+        after = (_look(path, device, screen) if stood else None) or {}
+        turned = [name for name in after if abs(after[name] - stood.get(name, after[name])) > MOVED]
         if turned:
             found.append(path)
             screen.result("pass", f"the arm that was moved is on {path}", f"moved: {', '.join(turned)}")
@@ -142,15 +145,15 @@ def _moving(watched: Mapping[str, Any], screen: Screen) -> str:
     return found[0]
 
 
-def _look(path: str, device: Any, screen: Screen) -> Mapping[str, int]:
-    """Where its motors stand; {} with a line for a port that cannot be read."""
+def _look(path: str, device: Any, screen: Screen) -> Mapping[str, int] | None:
+    """Where its motors stand; None with a line for a port that cannot be read."""
     from rl import _core
 
     try:
         positions: Mapping[str, int] = device.raw_positions()
     except (RlError, _core.CoreError) as error:
         screen.result("warn", str(error))
-        return {}
+        return None
     if not positions:
         screen.result("note", f"{path}: no motor answers")
     return positions

@@ -50,6 +50,7 @@ def _record(config: RecordConfig, answer: dict[str, Any]) -> int:
         session.connect()
         if drawn:
             session.tell("port sim: no camera is given; the synthetic camera draws one, 'front'")
+        session.tell(*getattr(teleoperator, "recording_notes", ()))
         cameras.wait()
         writer = _writer(config, root, recorder.features(robot.state, robot.action, cameras), session)
         tape = recorder.Recorder(

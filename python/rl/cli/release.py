@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from rl.api.protocols import Releases
-from rl.cli.devices import DeviceChoice, work_on
+from rl.cli.devices import HELD, DeviceChoice, work_on
 from rl.cli.spellings import MOVING
+from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseConfig(DeviceChoice):
     """Let go of an arm that a session, a fault or an emergency stop left under torque."""
+
+    held: Annotated[bool, doc(HELD)] = False
 
 
 SPEC = CommandSpec(
@@ -27,6 +31,6 @@ def run(resolved: Resolved) -> int:
     """0 when no motor of it has torque any more. Errors: RlError naming those that still have."""
     from rl.cli.screen import TerminalScreen
 
-    screen = TerminalScreen()
+    screen = TerminalScreen(held=resolved.config.held)
     work_on(resolved.config, Releases, "cannot be released", lambda device: device.release(screen))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import termios
@@ -14,22 +15,28 @@ WORDS: dict[Mark, str] = {"note": "  ", "pass": "pass", "warn": "WARN", "fail": 
 
 
 class TerminalScreen:
-    """One sentence a step; Enter goes on, Ctrl-C ends. Numbers are redrawn in place, or printed once when piped."""
+    """One step a screen, with what the step before it found: one sentence; Enter goes on, Ctrl-C ends. Numbers are
+    redrawn in place, or printed once when piped. held: whoever started the command said that the arm is held."""
 
-    def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+    def __init__(self, *, held: bool = False) -> None:
+        self._live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._held = held
+        self._found: list[str] = []  # since the step began
         self._drawn = 0
         self._rows: Sequence[str] = ()
         self._steps = 0
         self.failed = 0
 
     def ask(self, step: str, sentence: str) -> None:
-        self._step(sentence)
+        if step == "hold" and self._held:
+            self.result("note", f"{sentence} (--held true)")
+            return
+        self._step(step, sentence)
         if not sys.stdin.readline():  # closed meanwhile
             raise InputError("nobody is there to answer", where=step, todo="run it in a terminal")
 
     def begin(self, step: str, sentence: str) -> None:
-        self._step(sentence)
+        self._step(step, sentence)
 
     def answered(self) -> bool:
         ready, _, _ = select.select([sys.stdin], [], [], 0)
@@ -51,15 +58,22 @@ class TerminalScreen:
     def result(self, mark: Mark, what: str, todo: str = "") -> None:
         self._settle()
         self.failed += mark == "fail"
-        print(f"{WORDS[mark]:4} {what}" + (f"; {todo}" if todo else ""), flush=True)
+        line = f"{WORDS[mark]:4} {what}" + (f"; {todo}" if todo else "")
+        self._found.append(line)
+        print(line, flush=True)
 
-    def _step(self, sentence: str) -> None:
+    def _step(self, step: str, sentence: str) -> None:
         self._settle()
         if not sys.stdin.isatty():
-            todo = "run it in a terminal; port sim needs nobody"
-            raise InputError("this asks a person and there is no terminal", where=sentence, todo=todo)
+            todo = "run it in a terminal (ssh -t)"
+            if step == "hold":
+                todo += ", or, with somebody holding the arm, add --held true"
+            raise InputError("there is no terminal in which a person can be asked", where=step, todo=todo)
         termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an Enter of before answers nothing
         self._steps += 1
+        if self._live and self._steps > 1:
+            print("\x1b[2J\x1b[H" + "".join(f"{line}\n" for line in self._found), end="")
+        self._found = []
         print(f"\n{self._steps}. {sentence}", flush=True)
 
     def _settle(self) -> None:

@@ -5,6 +5,7 @@ Written by cpp/src/black_box.cpp, which documents the layout. A file from elsewh
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from rl.api.errors import InputError
 from rl.control.settings import STATES
 
-FIRST = "rl black box 1"
+FIRST = "rl black box 2"
 HEAD = ("cycle", "deadline", "woke", "wrote", "read", "done", "captured", "missing", "state")
 LARGEST_HEADER = 64 << 10  # bytes
 MOST_AXES, MOST_RECORDS = 64, 1 << 20
@@ -47,6 +48,12 @@ class BlackBox:
         """The state of each cycle."""
         return [STATES[i] if 0 <= i < len(STATES) else "?" for i in self.head["state"].tolist()]
 
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """(N, A) which motors did not answer in a cycle."""
+        bits = self.head["missing"].astype(np.uint64)[:, None] >> np.arange(len(self.axes), dtype=np.uint64)
+        return (bits & np.uint64(1)).astype(np.bool_)
+
 
 def read(path: Path) -> BlackBox:
     """Errors: InputError naming the file when it is missing, no black box, cut short, or contradicts itself."""
@@ -59,10 +66,13 @@ def read(path: Path) -> BlackBox:
             header = _header(start[:end].decode("utf-8", "replace"), path)
             width = len(HEAD) + 3 * len(header["axis"])
             size = header["records"] * width * 8
-            if path.stat().st_size != end + 2 + size:
+            if path.stat().st_size != end + 2 + size + 8:
                 raise InputError(f"is cut short, or longer than its {header['records']} records", where=str(path))
             file.seek(end + 2)
-            words = np.frombuffer(file.read(size), "<i8").reshape(header["records"], width)
+            body, crc = file.read(size), int.from_bytes(file.read(8), "little")
+            if zlib.crc32(body, zlib.crc32(start[: end + 2])) != crc:
+                raise InputError("is damaged: its checksum does not fit", where=str(path))
+            words = np.frombuffer(body, "<i8").reshape(header["records"], width)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
     n = len(header["axis"])

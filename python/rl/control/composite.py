@@ -38,6 +38,9 @@ class Joined:
         if not parts:
             raise InputError("a composition needs at least one part")
         self.parts = dict(parts)
+        for key, part in self.parts.items():
+            if hasattr(part, "prefix"):  # it speaks of its joints by their whole names
+                part.prefix = f"{key}_"
         self.action = joined("action", "action", {key: part.action for key, part in parts.items()})
         self.spans = spans([part.action.shape[0] for part in parts.values()])
 
@@ -101,7 +104,10 @@ class Composite(Joined):
 
     def snapshot(self) -> Snapshot:
         each = [part.snapshot() for part in self.parts.values()]
-        faults = tuple(f"{key}_{fault}" for key, s in zip(self.parts, each, strict=True) for fault in s.faults)
+        named = zip(self.parts.items(), each, strict=True)
+        faults = tuple(
+            fault if hasattr(part, "prefix") else f"{key}_{fault}" for (key, part), s in named for fault in s.faults
+        )
         newest = max(s.captured for s in each)  # the ages say how much older the other parts are
         age = np.concatenate([s.age + (newest - s.captured) / 1e9 for s in each]).astype(np.float32)
         return Snapshot(np.concatenate([s.values for s in each]), newest, age, faults)

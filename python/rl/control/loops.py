@@ -117,8 +117,6 @@ class JointLoop:
             part = rest if np.isfinite(rest).all() else None
             from rl import _core
 
-            for span, bus in (*drives, *leaders):  # two arms have joints of the same names
-                bus.name_joints([axis.name.removesuffix(".pos") for axis in axes[span]])
             loop = _core.ControlLoop(
                 _packed(drives, columns),
                 core_limits([axes[i] for i in columns]),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rl.control.session import Session, Sink
 from rl.control.settings import STALE_S
-from rl.control.sinks import LiveLine
+from rl.control.sinks import LiveLine, status_of
 
 DRAW_S = 0.1  # least time between two drawings
 WINDOW_S = 2.0  # of the shown rate
@@ -42,16 +44,16 @@ def rows_of(look: Any, robot: Any) -> list[Row]:
         def of(values: Any, place: int | None = place) -> float | None:
             return None if values is None or place is None else float(values[place])
 
-        faults = [text.partition(": ")[2] or text for text in look.faults if _joint_of(text) == joint]
+        faults = [text.partition(": ")[2] or text for text in look.faults if _named(text) == joint]
         measured, age = of(look.values), of(look.age)
         load, temperature = _told(look.load[at]), _told(look.temperature[at])
         found.append(Row(joint, unit, float(look.goal[at]), measured, age, load, temperature, ", ".join(faults)))
     return found
 
 
-def _joint_of(text: str) -> str:
-    """'elbow_flex' of 'elbow_flex (id 3): overload'."""
-    return text.partition(":")[0].partition(" (id ")[0]
+def _named(fault: str) -> str:
+    """The joint of "elbow_flex: overload", "elbow_flex (id 3): no reply"."""
+    return fault.partition(":")[0].partition(" (")[0]
 
 
 def _told(value: float) -> float | None:
@@ -75,7 +77,8 @@ class Rate:
 
 
 class LiveTable:
-    """joint, goal, measured, age, what the servos tell of load and temperature, faults; state, time and rate above."""
+    """joint, goal, measured, age, what the servos tell of load and temperature; state, time and rate above, faults
+    below."""
 
     def __init__(self, console: Any = None) -> None:
         self._console = console
@@ -99,7 +102,10 @@ class LiveTable:
             return
         look = session.loop.snapshot()
         rate = self._rate.at(now, int(look.cycle))
-        self._live.update(table(look, session.robot, now - self._began, rate, session.hint), refresh=True)
+        size = self._live.console.size
+        hint = "\n".join(filter(None, [status_of(session), session.hint]))
+        made = table(look, session.robot, now - self._began, rate, hint, (size.width, size.height))
+        self._live.update(made, refresh=True)
         self._next = time.monotonic() + DRAW_S
 
     def end(self, session: Session) -> None:
@@ -109,35 +115,107 @@ class LiveTable:
 
 
 COLOURS = {"ACTIVE": "green", "SOFT_START": "cyan", "REST": "cyan", "HOLD": "yellow", "FAULT": "red", "ESTOP": "red"}
+DROPPED = ("unit", "temp.", "load", "age ms")  # where it is narrow, the least important first; the rest always stays
+NUMBER, GAP = 6, 2  # least width of a number's column, so that none comes and goes; blanks between two columns
 
 
-def table(look: Any, robot: Any, seconds: float, rate: float | None, hint: str = "") -> Any:
-    """The table of one snapshot, for rich. hint: what may be pressed."""
-    from rich.table import Table
+def table(
+    look: Any, robot: Any, seconds: float, rate: float | None, hint: str = "", size: tuple[int, int] = (100, 40)
+) -> Any:
+    """One snapshot for rich, no larger than `size` (columns, lines): what does not fit is left out whole, and said.
+    hint: for whoever leads."""
+    from rich.console import Group
     from rich.text import Text
 
-    rows = rows_of(look, robot)
+    width, height = size
     colour = COLOURS.get(look.state, "default")
-    title = Text(f"{look.state:10}", style=f"bold {colour}")
-    title.append(f" {seconds:7.1f} s" + ("" if rate is None else f"  {rate:6.1f} Hz"), style="default")
-    if look.state in ("HOLD", "FAULT", "ESTOP"):
-        title.append(f"  {look.reason}", style=colour)
-    loads, warm = any(row.load is not None for row in rows), any(row.temperature is not None for row in rows)
-    made = Table(title=title, title_justify="left", title_style="default", padding=(0, 1))
-    made.add_column("joint", no_wrap=True)
-    names = ["goal", "measured", "unit", "age ms", *["load"] * loads, *["temp."] * warm]
-    for name in names:
-        made.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
-    made.add_column("fault", style="red")
-    for row in rows:
-        old = row.age_s is not None and not row.age_s <= STALE_S
-        age = Text("-" if row.age_s is None else f"{min(row.age_s, 99.0) * 1e3:.0f}", style="yellow" if old else "")
-        cells: list[Any] = [_number(row.goal), _number(row.measured), row.unit, age]
-        cells += [_number(row.load)] * loads + [_number(row.temperature)] * warm
-        made.add_row(row.joint, *cells, row.fault)
-    others = [text for text in look.faults if not any(_joint_of(text) == row.joint for row in rows)]
-    made.caption = "\n".join(filter(None, [", ".join(others), hint])) or None
-    return made
+    first = f"{look.state:10} {seconds:7.1f} s" + ("" if rate is None else f"  {rate:6.1f} Hz")
+    why = f"  {look.reason}" if look.state in ("HOLD", "FAULT", "ESTOP") else ""
+    head = [Text(line, style=colour) for line in _wrapped(first + why, width)]
+    head[0].stylize("bold", 0, len(look.state))
+    head += [Text(line) for part in hint.splitlines() for line in _wrapped(part, width)]
+    rows = rows_of(look, robot)
+    columns = _fitting(_columns(rows), width)
+    room = height - len(head) - 1  # without the names of the columns
+    faults = _told_faults(look.faults, width, max(room // 2, room - len(rows)))
+    room = room - len(faults) if columns else 0
+    kept = _kept(rows, room)
+    body = _drawn(columns, rows, kept) if kept else []
+    if len(kept) < len(rows):
+        body.append(Text(f"+{len(rows) - len(kept)} more", style="yellow"))
+    return Group(*head, *body, *(Text(line, style="red") for line in faults))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width)
+
+
+def _told_faults(faults: Sequence[str], width: int, most: int) -> list[str]:
+    """All of them in as few lines as they need; of too many, how many more there are."""
+    for shown in range(len(faults), 0, -1):
+        rest = [f"+{len(faults) - shown} more faults"] if shown < len(faults) else []
+        lines = _wrapped(", ".join([*faults[:shown], *rest]), width)
+        if len(lines) <= max(most, 1):
+            return lines
+    return _wrapped(f"{len(faults)} faults", width) if faults else []
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Name -> cells; what no row knows is no column."""
+    found = {
+        "joint": [row.joint for row in rows],
+        "goal": [_number(row.goal) for row in rows],
+        "measured": [_number(row.measured) for row in rows],
+        "unit": [row.unit for row in rows],
+        "age ms": ["-" if row.age_s is None else f"{min(row.age_s, 99.0) * 1e3:.0f}" for row in rows],
+    }
+    for name, values in (("load", [row.load for row in rows]), ("temp.", [row.temperature for row in rows])):
+        if any(value is not None for value in values):
+            found[name] = [_number(value) for value in values]
+    return found
+
+
+def _fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    """Those that fit side by side, each whole; none where not even joint, goal and measured do."""
+    left = dict(columns)
+    for name in (*DROPPED, "joint"):
+        if sum(_width(*column) + GAP for column in left.items()) - GAP <= width:
+            return left
+        left.pop(name, None)
+    return {}
+
+
+def _width(name: str, cells: Sequence[str]) -> int:
+    return max(NUMBER, len(name), *map(len, cells))
+
+
+def _kept(rows: Sequence[Row], room: int) -> list[int]:
+    """Which rows are drawn in so many lines: all, or those with a fault first and a line for the number of others."""
+    if len(rows) <= room:
+        return list(range(len(rows)))
+    first = sorted(range(len(rows)), key=lambda at: not (rows[at].fault or _stale(rows[at])))
+    return sorted(first[: max(room - 1, 0)])
+
+
+def _stale(row: Row) -> bool:
+    return row.age_s is not None and not row.age_s <= STALE_S
+
+
+def _drawn(columns: Mapping[str, list[str]], rows: Sequence[Row], kept: Sequence[int]) -> list[Any]:
+    from rich.text import Text
+
+    def line(cells: Mapping[str, str], style: str) -> Text:
+        words = []
+        for name, cell in cells.items():
+            wide = _width(name, columns[name])
+            words.append(cell.ljust(wide) if name in ("joint", "unit") else cell.rjust(wide))
+        return Text((" " * GAP).join(words), style=style, no_wrap=True)
+
+    lines = [line({name: name for name in columns}, "bold")]
+    for at in kept:
+        style = "red" if rows[at].fault else "yellow" if _stale(rows[at]) else ""
+        lines.append(line({name: cells[at] for name, cells in columns.items()}, style))
+    return lines
 
 
 def _number(value: float | None) -> str:

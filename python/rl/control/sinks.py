@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl.config.outputs import new_file
 from rl.control.session import Session
 from rl.control.settings import STATES
 
 LINE_S = 0.25  # between two refreshes of the line
 COLUMNS = ("cycle", "deadline", "wrote", "captured", "state", "values", "goal", "requested")
+
+
+def status_of(session: Session) -> str:
+    """What a keyboard or a gamepad says of itself now; '' beside any other source."""
+    return str(getattr(getattr(session.source, "teleoperator", None), "status", ""))
 
 
 class LiveLine:
@@ -36,7 +42,7 @@ class LiveLine:
         self._next = now + LINE_S
         look = session.loop.snapshot()
         text = f"{look.state:10} {now - self._began:6.1f} s  cycle {look.cycle}"
-        told = [*look.faults, *([session.hint] if session.hint else [])]
+        told = [*look.faults, *filter(None, [status_of(session), session.hint])]
         self.stream.write(f"\r\x1b[K{text}" + (f"  {', '.join(told)}" if told else ""))
         self.stream.flush()
         self._shown = True
@@ -52,11 +58,11 @@ class Trace:
 
     cycle, deadline, wrote, captured (ns), state, values, goal, requested; with names and units of the values and
     `states`, the names of the numbers in `state`. Several loops: arrays are prefixed with the loop's name. Written
-    aside, synced, renamed.
+    aside, synced, renamed. Errors: InputError when its folder is not there.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = new_file(path, "--trace")
         self._pieces: dict[str, list[dict[str, NDArray[Any]]]] = {}
         self._since: dict[str, int] = {}
 
@@ -82,7 +88,6 @@ class Trace:
         }
         arrays["names"], arrays["units"] = np.array(session.robot.state.names), np.array(session.robot.state.units)
         arrays["states"] = np.array(STATES)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_name(self.path.name + ".partial")
         with aside.open("wb") as file:
             np.savez_compressed(file, **arrays)

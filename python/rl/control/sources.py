@@ -25,6 +25,7 @@ from rl.control.fit import unit
 from rl.control.loops import translated
 
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
+BEHIND_NS = 5_000_000  # the loop shows a reading some ms after it was taken
 TOO_OLD = 5  # chunks in a row that the core refused as too old
 BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
 STUCK_S, STUCK = 2.0, 5  # an inference that takes longer, and so many times as long as any before, hangs
@@ -101,10 +102,19 @@ def check_actions(given: Feature, wanted: Feature, what: str) -> None:
     units = [[unit(one) for one in feature.units] for feature in (given, wanted)]
     if given.names == wanted.names and units[0] == units[1] and given.shape == wanted.shape:
         return
+    arms = [
+        name.removesuffix(f"_{one}") for name in wanted.names for one in given.names[:1] if name.endswith(f"_{one}")
+    ]
+    if len(arms) > 1 and len(wanted.names) == len(arms) * len(given.names):
+        raise InputError(
+            f"{what} leads one arm, the robot has {len(arms)}: {', '.join(arms)}",
+            where="actions",
+            todo=f"lead each by a leader arm (--teleop.arms.{arms[0]}.port ...), or all by scripted (--teleop.joints)",
+        )
     raise InputError(
         f"{what} gives {described(given)}, the robot takes {described(wanted)}",
         where="actions",
-        todo="use the same units, and a device with the same joints (keyboard, gamepad and scripted: --teleop.joints)",
+        todo="use the same units, and a device with the same joints (keyboard and scripted: --teleop.joints)",
     )
 
 
@@ -325,13 +335,15 @@ class PolicySource:
         return None
 
     def _look(self, loop: Any) -> None:
-        """An observation a policy period, also while an inference runs."""
-        due = time.monotonic_ns()
+        """An observation a policy period, also while an inference runs. Its grid begins a moment behind a reading of
+        the loop, so that two looks do not now and then fall on the same side of a reading."""
+        due = 0
         while not self._threads.over.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
             snapshot = loop.snapshot()
-            at = int(snapshot.captured) or time.monotonic_ns()
+            now = time.monotonic_ns()
+            at = int(snapshot.captured) or now
             self._seen.append((at, self.observe(snapshot.as_snapshot())))
-            due = max(due + self.period, time.monotonic_ns())
+            due = due + self.period if now < due + self.period else at + self.period + BEHIND_NS
 
     def _recall(self, now: int) -> None:
         while self._seen and self._seen[0][0] < now:

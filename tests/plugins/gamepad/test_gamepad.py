@@ -94,6 +94,7 @@ def test_in_joint_mode_a_stick_is_a_joint(pad, hands):
     hands.push("y")
     wish(pad, 1)
     assert pad.mode == "joints"
+    assert pad.status == "gamepad: joints"
     hands.push("left_shoulder", "up", left_x=1)
     assert soon(lambda: wish(pad, 1)[0] > 1)
     moved = wish(pad) - seen().values

@@ -14,6 +14,7 @@ import pytest
 
 from rl.api import InputError, MissingPart, RlError
 from rl.api.protocols import Axis, Snapshot
+from rl.cli.main import main
 from rl.control.settings import STATES
 from rl.plugins.keyboard.config import KeyboardConfig
 from rl.plugins.keyboard.keyboard import Keyboard
@@ -143,6 +144,35 @@ def test_plus_and_minus_change_the_pace_within_bounds(typist, keyboard):
     assert soon(lambda: keyboard.pace == 4)
     typist.type(b"-" * 60)
     assert soon(lambda: keyboard.pace == 0.1)
+
+
+def test_mode_speed_and_chosen_joint_are_told_as_they_are(typist, keyboard):
+    assert keyboard.status == "keyboard: joints, 30 deg/s, gripper 60 %/s; arrows: shoulder_pan"
+    typist.type(b"+3")
+    assert soon(lambda: keyboard.status == "keyboard: joints, 45 deg/s, gripper 90 %/s; arrows: elbow_flex")
+    typist.type(b"\t")
+    assert soon(lambda: keyboard.status == "keyboard: tool, 90 mm/s, gripper 90 %/s")
+
+
+def test_the_notes_are_true_in_either_mode_and_promise_no_episodes():
+    both = " ".join(Keyboard(KeyboardConfig()).notes)
+    assert "keyboard, joints: q a shoulder_pan" in both
+    assert "keyboard, tool: w s" in both
+    assert "episode" not in both
+    other = " ".join(Keyboard(KeyboardConfig(units="range_m100_100")).notes)
+    assert "tool" not in other
+
+
+def test_two_arms_are_refused_with_what_leads_them(capsys):
+    arms = ["--robot", "so101", "--robot.arms.left.port", "sim", "--robot.arms.right.port", "sim"]
+    for words in (["keyboard"], ["gamepad", "--teleop.port", "sim"], ["scripted"]):
+        assert main(["teleop", *arms, "--teleop", *words]) == 2
+        error = capsys.readouterr().err
+        assert "leads one arm, the robot has 2: left, right; lead each by a leader arm" in error
+        assert error.count("\n") == 1
+    joints = ",".join(f"{side}_{name}" for side in ("left", "right") for name in KeyboardConfig().joints)
+    assert main(["teleop", *arms, "--teleop", "keyboard", "--teleop.joints", joints]) == 2
+    assert "the keyboard leads one arm; lead two arms by leader arms" in capsys.readouterr().err
 
 
 def test_keys_are_events_once(typist, keyboard):

@@ -180,21 +180,52 @@ def test_a_joint_that_was_not_moved_is_asked_for_again(arm, person, robot, tmp_p
     assert (tmp_path / "arm.json").is_file()
 
 
-def test_a_joint_that_is_never_moved_stores_nothing(arm, person, robot, tmp_path):
+def gives_up(person, rounds=3):
+    """Presses Ctrl-C when asked for the sweep once more than so often."""
+
+    def asked(step):
+        if person.steps.count("sweep") > rounds:
+            raise KeyboardInterrupt
+
+    person.asked = asked
+
+
+def test_a_joint_that_is_never_moved_is_asked_for_until_the_person_gives_up_and_stores_nothing(
+    arm, person, robot, tmp_path
+):
     person.stops[2] = (person.rest[2], person.rest[2])
     before = registers(arm)
-    with pytest.raises(RlError, match=r"elbow_flex was not moved.*nothing was stored"):
+    gives_up(person, rounds=5)
+    with pytest.raises(KeyboardInterrupt):
         robot.calibrate(person)
-    assert person.steps == ["sweep"] * 3
+    assert person.steps == ["sweep"] * 6
+    assert person.log.said("fail: elbow_flex was not moved")
     unchanged(arm, before, tmp_path)
+
+
+def test_joints_that_were_moved_well_stay_done_however_often_another_one_fails(arm, person, robot, tmp_path):
+    stops = list(person.stops)
+    person.stops[2] = (person.rest[2], person.rest[2])
+
+    def asked(step):
+        if person.steps.count("sweep") == 5:  # the others are not touched any more
+            person.stops = [(at, at) if i != 2 else stops[2] for i, at in enumerate(person.rest)]
+
+    person.asked = asked
+    robot.calibrate(person)
+    assert person.steps == [*["sweep"] * 5, "middle", "rest", "store"]
+    spans = {j.name: j.range_max - j.range_min for j in arm.calibration()}
+    assert {n: j.range_max - j.range_min for n, j in calibration.read(tmp_path / "arm.json").items()} == spans
 
 
 def test_an_implausible_span_stores_nothing(arm, person, robot, tmp_path):
     low, high = person.stops[0]
     person.stops[0] = (low + 600, high - 600)
     before = registers(arm)
-    with pytest.raises(RlError, match=r"shoulder_pan moves through 119 degrees, less than"):
+    gives_up(person)
+    with pytest.raises(KeyboardInterrupt):
         robot.calibrate(person)
+    assert person.log.said("fail: shoulder_pan moves through 119 degrees, less than")
     unchanged(arm, before, tmp_path)
 
 
@@ -205,8 +236,10 @@ def test_a_lost_track_is_named(arm, person, robot, tmp_path):
 
     person.moving = moving
     before = registers(arm)
-    with pytest.raises(RlError, match=r"wrist_flex jumped by"):
+    gives_up(person)
+    with pytest.raises(KeyboardInterrupt):
         robot.calibrate(person)
+    assert person.log.said("fail: wrist_flex jumped by")
     unchanged(arm, before, tmp_path)
 
 
@@ -352,7 +385,7 @@ def test_the_file_that_lerobot_wrote_is_stored_in_the_motors_as_version_1(arm, p
 
 def test_a_broken_file_stops_the_check_and_is_kept_when_a_new_one_is_made(arm, person, robot, tmp_path):
     (tmp_path / "arm.json").write_text("{ broken")
-    with pytest.raises(InputError, match=r"arm\.json: not readable as JSON"):
+    with pytest.raises(InputError, match=r"arm\.json: not readable as JSON; rl calibrate makes a new one"):
         robot.check_calibration(person)
     robot.calibrate(person)
     assert person.log.said("kept as a version")
@@ -380,6 +413,80 @@ def test_a_rest_pose_of_another_calibration_is_not_used(arm, person, robot, tmp_
     assert robot.rest_pose() is None
 
 
+def test_a_damaged_file_is_told_and_nothing_is_stored_until_a_version_is_restored(arm, person, robot, tmp_path):
+    robot.calibrate(person)
+    (tmp_path / "arm.json").write_text((tmp_path / "arm.json").read_text()[:300])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert [(v.number, v.current, bool(v.values)) for v in robot.versions()] == [(1, False, True), (2, True, False)]
+    for attempt in (lambda: robot.check_calibration(person), robot.connect):
+        with pytest.raises(InputError, match=r"arm\.json: not readable as JSON; rl calibrate --roll-back 1 stores"):
+            attempt()
+    with pytest.raises(InputError, match="no version 9; there are: 1, 2"):
+        robot.restore(9, person)
+    with pytest.raises(InputError, match=r"arm\.json: not readable"):
+        robot.restore(2, person)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    robot.restore(1, person)
+    assert [(v.number, v.current, bool(v.values)) for v in robot.versions()][1:] == [(2, False, False), (3, True, True)]
+    robot.connect()
+
+
+def test_a_check_looks_at_the_other_motors_when_one_is_silent(arm, person, robot):
+    robot.calibrate(person)
+    arm.fault("mute", id=3)
+    arm.fault("model", id=5, number=1284)
+    arm.set_register(4, 33, bytes([1]))
+    arm.set_register(2, TORQUE, bytes([1]))
+    log = Log()
+    with pytest.raises(RlError, match="3 findings") as caught:
+        robot.check_calibration(Person(log, arm))
+    assert caught.value.exit_code == 1
+    for text in (
+        "fail: elbow_flex (id 3) does not answer",
+        "fail: wrist_roll (id 5) is model scs0009",
+        "fail: wrist_flex is in mode 1",
+        "warn: shoulder_lift has torque",
+        "pass: gripper: motor and file agree",
+    ):
+        assert log.said(text), (text, log.lines)
+    for place in range(1, 7):
+        arm.fault("mute", id=place)
+    with pytest.raises(MissingPart, match="no motor answers"):
+        robot.check_calibration(Person(Log(), arm))
+
+
+def test_a_motor_that_falls_silent_while_it_is_checked_is_a_finding(arm, person, robot, monkeypatch):
+    robot.calibrate(person)
+    from rl.plugins.so101.checking import Checking
+
+    look = Checking._look
+
+    def mute(self, name, joint):
+        if name == "wrist_flex":
+            arm.fault("mute", id=4)
+        look(self, name, joint)
+
+    monkeypatch.setattr(Checking, "_look", mute)
+    log = Log()
+    with pytest.raises(RlError, match="1 findings"):
+        robot.check_calibration(Person(log, arm))
+    assert log.said("fail: wrist_flex (id 4) stopped answering")
+    assert log.said("pass: gripper: motor and file agree")
+
+
+def test_check_and_session_name_the_same_ways_out_of_a_mismatch(arm, person, robot):
+    robot.calibrate(person)
+    arm.set_register(3, 31, bytes([17, 0]))
+    log = Log()
+    with pytest.raises(RlError):
+        robot.check_calibration(Person(log, arm))
+    with pytest.raises(InputError) as caught:
+        robot.connect()
+    for text in ("--robot.write_calibration true", "rl calibrate --roll-back N"):
+        assert log.said(text)
+        assert text in str(caught.value)
+
+
 def test_a_check_names_what_differs_and_writes_nothing(arm, person, robot):
     robot.calibrate(person)
     arm.set_register(3, 31, bytes([17, 0]))
@@ -405,7 +512,7 @@ def test_a_check_names_what_differs_and_writes_nothing(arm, person, robot):
 def test_an_arm_that_holds_another_calibration_is_refused_with_the_option_that_writes_it(arm, person, robot):
     robot.calibrate(person)
     arm.set_register(3, 31, bytes([17, 0]))
-    with pytest.raises(InputError, match=r"holds Homing_Offset 17, .*--robot.write_calibration true writes it$"):
+    with pytest.raises(InputError, match=r"holds Homing_Offset 17, .*; --robot.write_calibration true brings"):
         robot.connect()
     robot.close()
 
