@@ -18,6 +18,7 @@ constexpr std::int64_t kSetupTimeout = 30 * kMillisecond;
 constexpr std::int64_t kBarTime = 250 * kMillisecond;
 constexpr std::int64_t kOwedTime = 5 * kSecond;
 constexpr std::int64_t kQuietTime = 120 * kMillisecond;  // after late replies: they were the last
+constexpr std::int64_t kHailEvery = 20 * kMillisecond;   // they are answered all, also after a stall
 constexpr int kTries = 3;
 constexpr int kHot = 60;          // deg C: not armed above
 constexpr int kLeastSupply = 80;  // % of the motors' median voltage: not armed below
@@ -133,8 +134,9 @@ void ServoChain::overhear(std::int64_t now) noexcept {
 
 /// Asks one motor whether it is there, without waiting: its answer has no data, so nothing can be taken for
 /// it, and it is overheard in the next cycle. Behind an echo it could not be told from its question.
-void ServoChain::hail() noexcept {
-  if (echo_ || lost_ || !port_.is_open()) return;
+void ServoChain::hail(std::int64_t now) noexcept {
+  if (echo_ || lost_ || !port_.is_open() || now - hailed_at_ < kHailEvery) return;
+  hailed_at_ = now;
   const std::uint8_t id = ids_[hailed_++ % size()];
   if (port_.write(encode_plain(Instruction::ping, id).bytes()) == IoStatus::lost) lost_ = true;
 }

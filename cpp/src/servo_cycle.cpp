@@ -125,7 +125,7 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
   const std::size_t length = free_length(ids, smallest, now);
   if (length == 0) {  // every length could be a late reply's: missed in this cycle
     overhear(now);
-    if (sync) hail();
+    if (sync) hail(now);
     return;
   }
   const auto bytes = static_cast<std::uint8_t>(length);

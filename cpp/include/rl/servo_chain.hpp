@@ -171,7 +171,7 @@ class ServoChain {
   [[nodiscard]] bool barred(std::size_t joint, std::size_t length, std::int64_t now) const noexcept;
   void bar(std::uint8_t id, std::size_t length, std::int64_t now) noexcept;
   void overhear(std::int64_t now) noexcept;
-  void hail() noexcept;
+  void hail(std::int64_t now) noexcept;
 
   // set-up
   /// Each single wait is announced by itself, so that whoever watches takes a stopped process for one soon.
@@ -229,6 +229,7 @@ class ServoChain {
   std::array<Bars, kMostJoints> bars_{};
   std::int64_t heard_ = 0;  ///< when any motor last answered, ns
   std::size_t hailed_ = 0;
+  std::int64_t hailed_at_ = 0;
   std::array<std::uint8_t, kMostJoints> misses_{};
   std::array<int, kMostJoints> torque_limits_{};
   std::array<int, kMostJoints> found_limits_{};  ///< of a motor taken over; negative: it was switched on here
