@@ -340,6 +340,13 @@ std::vector<std::string> LoopHouse::faults(const Look& look) const {
     }
     if (look.age[k] > kStale) out.push_back(joint_text(k) + ": no reply");
   }
+  for (const BusPart& part : leaders_) {
+    const auto& joints = part.bus->chain.config().joints;
+    for (std::size_t i = 0; i < joints.size(); ++i) {
+      if (((look.leader_silent >> (part.begin + i)) & 1U) != 0)
+        out.push_back("leader's " + joints[i].name + " (id " + std::to_string(joints[i].id) + "): no reply");
+    }
+  }
   warn(look.warm, look.low_voltage, out);
   const Beats& beats = shared_.beats;
   if (beats.guarded.load() && now_ns() - beats.second_hand.load() > kSecond)

@@ -15,6 +15,7 @@ namespace rl {
 namespace {
 
 constexpr int kPriority = 80;
+constexpr std::int64_t kSilent = 100 * kMillisecond;  // from then on a leader's joint is named
 
 /// Its pose, heard at least once of every joint.
 Result<> first_look(ServoChain& chain) {
@@ -38,6 +39,7 @@ LoopJournal::LoopJournal(SharedLoop& shared, RecordRing::Word* words)
       beats_(shared.beats),
       first_goal_(shared.bus.first_goal),
       axes_(shared.plan.house.planner.axes.size()),
+      led_(shared.plan.house.planner.led),
       period_(shared.plan.house.planner.period) {}
 
 void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexcept {
@@ -65,6 +67,10 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
     record.captured = std::max(record.captured, reading.captured[k]);
     out.age[k] =
         reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
+  }
+  for (std::size_t k = 0; k < axes_; ++k) {
+    const bool led = ((led_ >> k) & 1U) != 0;
+    if (led && record.done - reading.leader_captured[k] > kSilent) out.leader_silent |= 1ULL << k;
   }
   records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},
                {plan.requested.data(), axes_});

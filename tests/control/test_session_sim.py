@@ -256,6 +256,33 @@ def test_ctrl_c_ends_by_the_stop_policy_with_exit_code_130(interruptible):
     assert "REST" in names(outcome.reports["core"])
 
 
+def test_a_silent_motor_of_the_leader_is_named_and_ends_the_session(monkeypatch):
+    monkeypatch.setattr("rl.control.session.HOLD_S", 60.0)  # the core is the one that gives up
+    said, hand = [], leader()
+    with Session(arm(), LeaderSource(hand), say=said.append, settings=settings(duration=0)) as running:
+        running.connect()
+        running.join()
+        threading.Timer(2.0, hand.emulator.fault, ("mute",), {"id": 4}).start()
+        with pytest.raises(RlError, match="stayed silent"):
+            running.run()
+    assert any(line.startswith("HOLD: ") and "leader's wrist_flex (id 4): no reply" in line for line in said)
+    assert running.outcome.reports["core"]["still_energised"] == []
+
+
+def test_ctrl_c_without_a_rest_pose_holds_and_promises_nothing_else(interruptible, monkeypatch):
+    monkeypatch.setattr(So101, "rest_pose", lambda self: None)
+    said = []
+    with Session(arm(), LeaderSource(leader()), say=said.append, settings=Settings(duration=0)) as running:
+        running.connect()
+        running.join()
+        threading.Timer(1.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+        outcome = running.run()
+    assert (outcome.exit_code, outcome.interrupted) == (1, True)  # the torque is on
+    assert any("the arm is held" in line for line in said)
+    assert not any("releases at once" in line for line in said)
+    assert any("rl release" in line for line in said)
+
+
 def test_ctrl_c_twice_releases_at_once(interruptible):
     robot = arm()
     with session(robot, LeaderSource(leader()), duration=0) as running:

@@ -27,6 +27,7 @@ class LoopJournal {
   Beats& beats_;
   const std::atomic<std::int64_t>& first_goal_;
   std::size_t axes_;
+  std::uint64_t led_;
   std::int64_t period_;
   std::int64_t last_wrote_ = 0;
   State last_state_ = State::disarmed;

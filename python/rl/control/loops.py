@@ -261,6 +261,7 @@ class JointLoop:
         whole.moving = any(look.state in FOLLOWING for look in looks)
         own = (look for at, look in enumerate(looks) if at not in self._coupled)
         whole.causes = tuple(look.cause for look in own if look.state == "HOLD")
+        whole.given_up = any(look.state == "REST" and look.cause.name == "source_dead" for look in looks)
         whole.remaining = min(look.remaining for look in looks)
         whole.cycle, whole.active_cycles = looks[0].cycle, looks[0].active_cycles
         return whole
@@ -308,6 +309,7 @@ class _Whole:
         self.faults: tuple[str, ...] = ()
         self.moving = False  # a part is in SOFT_START or ACTIVE
         self.causes: tuple[Any, ...] = ()  # rl._core.Reason of each part that is in HOLD by itself
+        self.given_up = False  # a part lays itself down, because its source stayed silent
         self.remaining = self.cycle = self.active_cycles = 0
 
     def as_snapshot(self) -> Snapshot:

@@ -27,6 +27,8 @@ from rl.control.loops import JointLoop, rests, shares, translated
 from rl.control.settings import Settings
 
 NO_REST = "warning: no rest pose is known, so this will end holding the arm under torque; rl calibrate records one"
+STOPPING = "stopping; Ctrl-C again within 2 s releases at once"
+STOPPING_HELD = "stopping; the arm is held, since it has no rest pose"
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 HOLD_S = 10.0  # longest HOLD that ends by itself
@@ -61,7 +63,7 @@ class Sink(Protocol):
 
 @dataclass
 class Outcome:
-    """How a session went. `exit_code`: 0, 1 (a fault, torque left on), 130 (interrupted)."""
+    """How a session went. `exit_code`: 0, 1 (a fault, torque left on), else 130 (interrupted)."""
 
     exit_code: int
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # loop -> its report
@@ -106,6 +108,7 @@ class Session:
         self._soft = 0.0  # since when the soft start lasts
         self._stood = 0.0  # since when a stopping session stands still
         self._told: list[str] = []
+        self._stays_up = False  # a stop ends in HOLD: there is no rest pose to go to
 
     def __enter__(self) -> Session:
         return self
@@ -175,6 +178,7 @@ class Session:
         axes = getattr(self.robot, "leader_axes", self.robot.axes) if self.source.led else self.robot.axes
         self._check_limits(axes)
         if self.settings.stop == "rest" and not rests(self.robot):
+            self._stays_up = True
             self.tell(NO_REST)
         leaders = self.source.leaders() if self.source.kind == "leader" else []
         with translated():
@@ -261,7 +265,8 @@ class Session:
             if look.state != state:
                 state = look.state
                 if state in ("HOLD", "FAULT", "ESTOP") and not self.stopping:
-                    self.tell(f"{state}: {look.reason}")
+                    told = [f"{state}: {look.reason}", *(text for text in look.faults if text.startswith("leader's "))]
+                    self.tell("; ".join(told))
             self._check_end(look)
             self._check_start(state)
             self._check_hold(look)
@@ -323,6 +328,8 @@ class Session:
 
     def _check_end(self, look: Any) -> None:
         """A loop that fell into FAULT or ESTOP by itself is a failure of the session, once the other parts hold."""
+        if look.given_up and not self.stopping:
+            raise RlError(look.reason or "the source stayed silent", where="rest")
         if look.state not in ("FAULT", "ESTOP") or self.stopping:
             return
         now = time.monotonic()
@@ -389,7 +396,8 @@ class Session:
             self.tell(f"held, as asked; {HOW_TO_RELEASE}")
         first = (look.first_goal - process_started_ns()) / 1e9 if look.first_goal else None
         looser = tuple(loosened(self.loop.axes, self.settings))
-        return Outcome(130 if self._interrupts else code, reports, first, bool(self._interrupts), looser)
+        interrupted = bool(self._interrupts)  # which an arm that is left under torque outranks
+        return Outcome(130 if interrupted and not code else code, reports, first, interrupted, looser)
 
     def close(self) -> None:
         """Everything is closed; may be called twice."""
@@ -427,7 +435,7 @@ class Session:
         self.stopping = True
         if self._interrupts == 1:
             with suppress(OSError, RuntimeError):  # the terminal is gone, or the signal came in the midst of a print
-                self.tell("stopping; Ctrl-C again within 2 s releases at once")
+                self.tell(STOPPING_HELD if self._stays_up else STOPPING)
 
 
 @contextmanager
