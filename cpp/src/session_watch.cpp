@@ -87,9 +87,8 @@ void SessionWatch::look_after(SharedLoop& shared, const Look& look, std::int64_t
 void SessionWatch::tell() const noexcept {
   if (!abandoned_) return;
   std::fputs(
-      "rl-guardian: the session is gone and its arm cannot be laid down: it keeps its torque; hold it and "
-      "use "
-      "`rl release`\n",
+      "rl-guardian: the session is gone and its arm cannot be laid down: it keeps its torque; "
+      "hold it and use `rl release`\n",
       stderr);
 }
 
