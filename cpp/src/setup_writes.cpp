@@ -1,6 +1,7 @@
 /// What set-up writes: torque off, the lock, stored registers of motors without torque. Each is read back.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "rl/clock.hpp"
 #include "rl/setup_bus.hpp"
@@ -49,6 +50,12 @@ Result<std::vector<int>> SetupBus::relax(std::span<const int> ids) {
   for (const int id : ids) {  // every one is tried, also behind one that fails
     if (get_value(id, torque) != 0 && !set_value(id, torque, 0)) held.push_back(id);
   }
+  std::vector<std::uint8_t> wire;  // all at once as well: one that does not answer may still hear
+  for (const int id : ids) wire.push_back(static_cast<std::uint8_t>(id));
+  const std::vector<std::uint8_t> off(wire.size(), 0);
+  settle();
+  send(encode_sync_write(at::kTorqueEnable, 1, wire, off));
+  std::erase_if(held, [&](int id) { return get_value(id, torque) == 0; });
   if (lost_) return lost();
   return held;
 }

@@ -70,3 +70,17 @@ TEST_CASE("rates whose code means two things are never written") {
   for (const unsigned baud : {76'800U, 57'600U, 38'400U, 19'200U, 9'600U, 0U})
     CHECK(rl::rate_code(baud) == -1);
 }
+
+TEST_CASE("a motor that does not answer is told to let go all the same, and counted as holding") {
+  rl::emulator::Emulator emulator({});
+  rl::SetupBus bus = bus_of(emulator);
+  const std::array<int, 6> ids = {5, 4, 3, 2, 1, 6};
+  for (const int id : ids) emulator.set_register(id, 40, {{1}});
+  emulator.fault("drop", {{"rate", 1.0}, {"id", 3.0}});
+  const std::int64_t before = emulator.statistics().at("sync_writes");
+  const auto held = bus.relax(ids);
+  REQUIRE(held.ok());
+  CHECK(held.value() == std::vector<int>{3});
+  CHECK(emulator.statistics().at("sync_writes") == before + 1);
+  for (const int id : ids) CHECK(emulator.registers(id)[40] == 0);
+}

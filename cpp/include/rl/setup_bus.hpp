@@ -76,7 +76,7 @@ class SetupBus {
   /// Present positions, steps after the offset: one request for all where the model can.
   Result<std::vector<RawPosition>> positions(std::span<const int> ids);
 
-  /// Torque off, read back. Returns the ids that still hold.
+  /// Torque off, one after another, then all at once, read back. Returns the ids that still hold.
   Result<std::vector<int>> relax(std::span<const int> ids);
   /// Brings stored registers to the values: reads all, refuses while a motor has torque, then writes only
   /// what differs and reads it back. A failure puts back what this call had changed. Locks are closed in any
