@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <memory>
 
 namespace rl {
 namespace {
@@ -37,9 +38,10 @@ std::vector<int> cores_in(std::string_view list) {
   while (!list.empty()) {
     const std::string_view part = list.substr(0, list.find(','));
     list.remove_prefix(std::min(part.size() + 1, list.size()));
-    const char* const end = part.data() + part.size();
+    const char* const begin = std::to_address(part.begin());
+    const char* const end = std::to_address(part.end());
     int first = 0;
-    const auto begun = std::from_chars(part.data(), end, first);
+    const auto begun = std::from_chars(begin, end, first);
     if (begun.ec != std::errc() || first < 0) continue;
     int last = first;
     if (begun.ptr != end && *begun.ptr == '-') std::from_chars(begun.ptr + 1, end, last);

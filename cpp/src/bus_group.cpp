@@ -138,7 +138,10 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
       reading.load[axis] = joints[i].load;
       reading.temperature[axis] = joints[i].temperature;
       reading.voltage[axis] = joints[i].voltage;
-      if (joints[i].rebooted) reading.rebooted |= 1ULL << axis;
+      if (joints[i].rebooted) {
+        reading.rebooted |= 1ULL << axis;
+        board_.energised.fetch_and(~(1ULL << axis), std::memory_order_release);
+      }
       if (!joints[i].fresh) reading.missing |= 1ULL << axis;
     }
   }

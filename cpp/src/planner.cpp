@@ -405,6 +405,13 @@ void Planner::watch_motion(const Reading& reading, const Decision& decision) noe
   let_go(reading, decision);
 }
 
+void Planner::fill_goals(const Reading& reading, bool followed, Plan& out) const noexcept {
+  for (std::size_t k = 0; k < axes(); ++k) {
+    out.goal[k] = torque_on_ ? motion_[k].position : reading.values[k];
+    out.requested[k] = followed ? wanted_[k] : out.goal[k];
+  }
+}
+
 Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) noexcept {
   const Events events = look(reading, now, due);
   Plan out;
@@ -432,10 +439,7 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   out.write = !silent && !stopped && !out.decision.ended;
   if (state == State::estop && at_rest() && out.write) ++stop_writes_;
   if (state != State::estop) stop_writes_ = 0;
-  for (std::size_t k = 0; k < axes(); ++k) {
-    out.goal[k] = torque_on_ ? motion_[k].position : reading.values[k];
-    out.requested[k] = tracking && wanted_known_ ? wanted_[k] : out.goal[k];
-  }
+  fill_goals(reading, tracking && wanted_known_, out);
   remember_setpoint();
   last_due_ = out.write ? due : 0;
 

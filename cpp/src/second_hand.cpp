@@ -269,7 +269,7 @@ void SecondHand::take_over() {
   SharedLoop& own = memory_.shared();
   own.bus.energised.store(shared_.bus.energised.load(), std::memory_order_release);
   if (!standby_->look().ok()) return;
-  attend(own);  // an emergency stop before the request to arm: then nothing moves
+  attend(own, false);  // an emergency stop before the request to arm: then nothing moves
   own.requests.arm();
   std::thread loop([this] { standby_->run(); });
   const std::int64_t end = now_ns() + kTakeOver;
@@ -277,10 +277,10 @@ void SecondHand::take_over() {
   while (own.house.phase.load(std::memory_order_acquire) != Phase::ended) {
     pollfd item{estop_.descriptor(), POLLIN, 0};
     ::poll(&item, 1, kAttend);
-    attend(own);
-    report(own);
     Look look;
     const bool whole = own.look.try_load(look);
+    attend(own, whole && has_torque(look.state));
+    report(own);
     const bool answered = own.bus.answers.load(std::memory_order_acquire) != 0;
     if (ending || !(answered || now_ns() > end)) continue;
     const bool armed = answered && own.bus.answer.armed;
@@ -297,14 +297,17 @@ void SecondHand::take_over() {
 
 /// What is asked by socket, session or signal. The stop that is under way is ours: the first one that is
 /// asked for is no second one, and closing is what is done already.
-void SecondHand::attend(SharedLoop& own) noexcept {
+void SecondHand::attend(SharedLoop& own, bool moves) noexcept {
   shared_.beats.second_hand.store(now_ns(), std::memory_order_release);
   if (estop_.heard()) shared_.requests.estop();
   Events asked;
   shared_.requests.take(asked);
   if (asked.estop) own.requests.estop();
   if (asked.release) own.requests.release();
-  for (int i = 0; i < asked.stop_requests; ++i) own.requests.stop(asked.stop_policy);
+  if (asked.stop_requests > 0) owed_policy_ = asked.stop_policy;
+  owed_stops_ += asked.stop_requests;
+  if (!moves) return;  // a stop in DISARMED lets go
+  for (; owed_stops_ > 0; --owed_stops_) own.requests.stop(owed_policy_);
 }
 
 /// The session sees what the own loop does.

@@ -238,11 +238,11 @@ void ServoChain::take_torque(const Reply& reply) noexcept {
   if (joint >= size()) return;
   returned_ &= ~(1ULL << joint);
   if (reply.data[0] != 0) return;
+  energised_ &= ~(1ULL << joint);
   if (((going_limp_ >> joint) & 1U) == 0) {
     states_[joint].rebooted = true;
   } else {
     limp_ |= 1ULL << joint;
-    energised_ &= ~(1ULL << joint);
   }
 }
 

@@ -313,6 +313,19 @@ TEST_CASE("two stop requests release an arm that the second hand lays down, one 
   CHECK(arm.moved() < 50);
 }
 
+TEST_CASE("a session that stops because its guardian died drops no arm") {
+  Guarded arm(rl::StopPolicy::rest, 60);
+  arm.arm();
+  arm.stop_source();
+  REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return arm.saw(rl::State::fault, rl::Reason::guardian_died); }));
+  arm.house->requests().stop(rl::StopPolicy::rest);
+  CHECK(eventually([&] { return arm.house->ended(); }));
+  CHECK(arm.saw(rl::State::off, rl::Reason::rest_reached));
+  CHECK(arm.moved() > 50);
+  CHECK(arm.torque(0));
+}
+
 TEST_CASE("without its second hand an arm is held, nothing resumes or arms, and it is said") {
   Guarded arm(rl::StopPolicy::rest);
   arm.arm();

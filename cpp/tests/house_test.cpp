@@ -431,6 +431,20 @@ TEST_CASE("a position that no joint can have is no answer") {
   ::close(ends[1]);
 }
 
+TEST_CASE("a motor that started anew is no longer counted as energised") {
+  rl::emulator::Emulator emulator({});
+  auto made = rl::LoopHouse::make(house_config(rl::SourceKind::setpoints), {part_of(emulator)}, {});
+  REQUIRE(made.ok());
+  rl::LoopHouse& house = *made.value();
+  REQUIRE(house.start().ok());
+  REQUIRE(house.arm().ok());
+  emulator.set_register(2, 40, {{0}});  // without a single reply missing
+  CHECK(eventually([&] { return house.look().state == rl::State::fault; }));
+  CHECK(house.look().reason == rl::Reason::motor_rebooted);
+  CHECK(house.still_energised().size() == 5);
+  house.close();
+}
+
 TEST_CASE("a motor that burns loses its torque, alone, and the others hold") {
   rl::emulator::Emulator emulator({});
   auto made = rl::LoopHouse::make(house_config(rl::SourceKind::setpoints), {part_of(emulator)}, {});

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 
@@ -386,3 +387,30 @@ def test_load_and_temperature_reach_the_table_of_a_session():
     assert (look.temperature > 10).all()
     assert (look.temperature < 60).all()
     assert np.isfinite(look.load).all()
+
+
+def test_a_session_whose_guardian_is_killed_ends_with_its_arm_laid_down(tmp_path, monkeypatch):
+    from rl.control.session import Session
+    from rl.control.settings import Settings
+    from rl.control.sources import LeaderSource
+    from rl.plugins.so101.config import LeaderConfig, So101Config
+    from rl.plugins.so101.leader import So101Leader
+    from rl.plugins.so101.robot import So101
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    robot, hand = So101(So101Config(port="sim")), LeaderSource(So101Leader(LeaderConfig(port="sim", wave=True)))
+    settings = Settings(duration=0, soft_start_s=0.3, house="guardian")
+    with Session(robot, hand, settings=settings, say=lambda line: None) as running:
+        running.connect()
+        running.join()
+
+        def kill():
+            os.kill(running.loop.members[0].loop.report()["guardian"], signal.SIGKILL)
+
+        threading.Timer(3.0, kill).start()
+        with pytest.raises(RlError, match="guardian died"):
+            running.run()
+        report = running.loop.reports()["core"]
+        torque = [robot.emulator.registers(motor)[40] for motor in range(1, 7)]
+    assert torque == [0] * 6
+    assert ("OFF", "rest pose reached") in [(state[0], state[2]) for state in report["states"]]

@@ -138,6 +138,7 @@ class Planner {
   void derate(const Reading& reading, const Decision& decision) noexcept;
   void let_go(const Reading& reading, const Decision& decision) noexcept;
   [[nodiscard]] std::uint64_t withheld(State state) const noexcept;
+  void fill_goals(const Reading& reading, bool followed, Plan& out) const noexcept;
   void pull_back(const Reading& reading, const Decision& decision) noexcept;
   void learn_supply(const Reading& reading) noexcept;
   void look_at_supply(const Reading& reading, Events& events) noexcept;

@@ -37,7 +37,7 @@ class SecondHand {
   void release() noexcept;
   void raise_torque() noexcept;
   void take_over();
-  void attend(SharedLoop& own) noexcept;
+  void attend(SharedLoop& own, bool moves) noexcept;
   void report(const SharedLoop& own) noexcept;
 
   SharedLoop& shared_;
@@ -54,6 +54,8 @@ class SecondHand {
   std::int64_t beat_ = 0;
   int silent_ = 0;            ///< own wake-ups without a beat: a suspended machine wakes neither
   std::size_t reported_ = 0;  ///< changes of state of the own loop that are in the shared journal
+  int owed_stops_ = 0;        ///< asked for while the own loop does not move yet
+  StopPolicy owed_policy_ = StopPolicy::rest;
 };
 
 }  // namespace rl

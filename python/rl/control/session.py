@@ -297,6 +297,8 @@ class Session:
         if look.state != "HOLD" or self.stopping or causes & ENDING:
             self._held = 0.0
             return
+        if "unguarded" in causes:  # nothing resumes that: only a session of its own has a second hand again
+            raise RlError(look.reason, where="hold")
         if not self._held:
             self._held, self._by_hand = now, False
             self._goes_on()  # said before: not meant for this HOLD
