@@ -1,5 +1,6 @@
 /// What set-up writes: torque off, the lock, stored registers of motors without torque. Each is read back.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -46,16 +47,17 @@ bool SetupBus::lock(int id, bool closed) {
 
 Result<std::vector<int>> SetupBus::relax(std::span<const int> ids) {
   const Register torque{"Torque_Enable", at::kTorqueEnable, 1, kUnsigned, true};
-  std::vector<int> held;
   for (const int id : ids) {  // every one is tried, also behind one that fails
-    if (get_value(id, torque) != 0 && !set_value(id, torque, 0)) held.push_back(id);
+    if (get_value(id, torque) != 0) set_value(id, torque, 0);
   }
   std::vector<std::uint8_t> wire;  // all at once as well: one that does not answer may still hear
   for (const int id : ids) wire.push_back(static_cast<std::uint8_t>(id));
   const std::vector<std::uint8_t> off(wire.size(), 0);
   settle();
   send(encode_sync_write(at::kTorqueEnable, 1, wire, off));
-  std::erase_if(held, [&](int id) { return get_value(id, torque) == 0; });
+  std::vector<int> held;
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(held),
+               [&](int id) { return get_value(id, torque) != 0; });
   if (lost_) return lost();
   return held;
 }

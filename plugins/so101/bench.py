@@ -117,14 +117,11 @@ class Bench:
         self.relax()
 
     def relax(self) -> None:
-        """Torque off, from the wrist down; what is held falls last. All are read back, and told a second time where
-        that is needed. Errors: RlError naming each motor that still holds, with the reason."""
+        """Torque off, from the wrist down; what is held falls last. Errors: RlError naming each motor that still holds,
+        with the reason."""
         order = [*reversed(JOINTS[:-1]), JOINTS[-1]]
-        self.bus.relax([self.ids[name] for name in order])
-        held = {name for name in order if self._holding(name)}
-        if held:
-            self.bus.relax([self.ids[name] for name in order if name in held])
-        why = {name: reason for name in order if name in held and (reason := self._holding(name))}
+        held = self.bus.relax([self.ids[name] for name in order])
+        why = {name: reason for name in order if self.ids[name] in held and (reason := self._holding(name))}
         if why:
             names = ", ".join(f"{name} (id {self.ids[name]}): {reason}" for name, reason in why.items())
             todo = "switch the arm's supply off while somebody holds it"
