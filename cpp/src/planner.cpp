@@ -19,12 +19,11 @@ constexpr double kSmoothing = 2;                  // of the critically damped wa
 constexpr std::int64_t kFastPeriod = 20'000'000;  // ns: of 50 Hz
 constexpr double kStill = 1e-6;                   // units/s
 constexpr std::uint8_t kFaultBits = 2 | 4 | 8;    // encoder, overheat, overcurrent
-constexpr std::uint8_t kOverloadBit = 32;
-constexpr std::uint8_t kBurningBits = 4 | 8;  // overheat, overcurrent
-constexpr std::uint8_t kTooHot = 70;          // deg C
-constexpr std::uint8_t kWarm = 60;            // deg C: a warning
-constexpr double kLowest = 0.8;               // of the nominal voltage
-constexpr double kLow = 0.9;                  // a warning
+constexpr std::uint8_t kBurningBits = 4 | 8;      // overheat, overcurrent
+constexpr std::uint8_t kTooHot = 70;              // deg C
+constexpr std::uint8_t kWarm = 60;                // deg C: a warning
+constexpr double kLowest = 0.8;                   // of the nominal voltage
+constexpr double kLow = 0.9;                      // a warning
 constexpr double kHighest = 1.15;
 
 bool tracks(State state) noexcept { return state == State::soft_start || state == State::active; }

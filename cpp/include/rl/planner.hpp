@@ -38,11 +38,12 @@ struct Reading {
   std::array<std::int64_t, kMostAxes> leader_captured{};
 };
 
+constexpr std::uint8_t kOverloadBit = 32;  ///< of a status
+
 /// Half the torque is enough for a joint that is overloaded or nearly too hot.
 [[nodiscard]] constexpr bool wants_less_torque(std::uint8_t status, std::uint8_t temperature) noexcept {
-  constexpr std::uint8_t kOverload = 32;
   constexpr std::uint8_t kDerate = 65;  // deg C
-  return (status & kOverload) != 0 || temperature >= kDerate;
+  return (status & kOverloadBit) != 0 || temperature >= kDerate;
 }
 
 enum class SourceKind : std::uint8_t { chunks, setpoints, leader };

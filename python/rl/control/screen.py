@@ -131,9 +131,9 @@ def table(
     colour = COLOURS.get(look.state, "default")
     first = f"{look.state:10} {seconds:7.1f} s" + ("" if rate is None else f"  {rate:6.1f} Hz")
     why = f"  {look.reason}" if look.state in ("HOLD", "FAULT", "ESTOP") else ""
-    head = [Text(line, style=colour) for line in _wrapped(first + why, width)]
+    head = [Text(line, style=colour) for line in textwrap.wrap(first + why, width)]
     head[0].stylize("bold", 0, len(look.state))
-    head += [Text(line) for part in hint.splitlines() for line in _wrapped(part, width)]
+    head += [Text(line) for part in hint.splitlines() for line in textwrap.wrap(part, width)]
     rows = rows_of(look, robot)
     columns = _fitting(_columns(rows), width)
     room = height - len(head) - 1  # without the names of the columns
@@ -146,18 +146,14 @@ def table(
     return Group(*head, *body, *(Text(line, style="red") for line in faults))
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width)
-
-
 def _told_faults(faults: Sequence[str], width: int, most: int) -> list[str]:
     """All of them in as few lines as they need; of too many, how many more there are."""
     for shown in range(len(faults), 0, -1):
         rest = [f"+{len(faults) - shown} more faults"] if shown < len(faults) else []
-        lines = _wrapped(", ".join([*faults[:shown], *rest]), width)
+        lines = textwrap.wrap(", ".join([*faults[:shown], *rest]), width)
         if len(lines) <= max(most, 1):
             return lines
-    return _wrapped(f"{len(faults)} faults", width) if faults else []
+    return textwrap.wrap(f"{len(faults)} faults", width) if faults else []
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
