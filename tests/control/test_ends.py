@@ -28,6 +28,7 @@ from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.leader import So101Leader
 from rl.plugins.so101.robot import So101
 from tests.fixtures.robots.machines import Fixed, VendorArm
+from tests.fixtures.robots.rig import reached, when
 
 
 def settings(**options):
@@ -92,8 +93,8 @@ def test_an_e_stop_while_stopping_ends_with_exit_code_1_and_the_torque_on():
     with session(robot, leader(), said.append, duration=0) as running:
         running.connect()
         running.join()
-        threading.Timer(1.2, running.request_stop).start()
-        threading.Timer(1.3, lambda: running.loop.estop()).start()
+        when(reached(running, "ACTIVE"), running.request_stop)
+        when(reached(running, "REST"), lambda: running.loop.estop())
         outcome = running.run()
         states = [state for state, *_ in outcome.reports["core"]["states"]]
     assert states[-1] == "ESTOP"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import zlib
 
@@ -17,6 +16,7 @@ from rl.api import InputError, RlError
 from rl.cli import blackbox
 from rl.cli.main import main
 from rl.control import black_box, guardians
+from tests.fixtures.robots.rig import reached, when
 
 PATIENCE_S = 30.0
 
@@ -407,7 +407,7 @@ def test_a_session_whose_guardian_is_killed_ends_with_its_arm_laid_down(tmp_path
         def kill():
             os.kill(running.loop.members[0].loop.report()["guardian"], signal.SIGKILL)
 
-        threading.Timer(3.0, kill).start()
+        when(reached(running, "ACTIVE"), kill)
         with pytest.raises(RlError, match="guardian died"):
             running.run()
         report = running.loop.reports()["core"]

@@ -1,7 +1,6 @@
 """Episodes out of a session on the emulated pair, with a writer that only keeps rows."""
 
 import os
-import threading
 import time
 
 import numpy as np
@@ -17,7 +16,7 @@ from rl.control.sources import LeaderSource
 from rl.plugins.so101.config import LeaderConfig, So101Config
 from rl.plugins.so101.leader import So101Leader
 from rl.plugins.so101.robot import So101
-from tests.fixtures.robots.rig import soon
+from tests.fixtures.robots.rig import soon, when
 
 
 class Rows:
@@ -34,20 +33,22 @@ class Rows:
 
     def save(self):
         self.episodes.append(self.open)
+        self.open = None
         return len(self.episodes) - 1
 
     def discard(self):
         self.discarded += 1
+        self.open = None
 
 
-def recorded(writer, *, episodes=2, seconds=0.6, after=None, cameras=None):
+def recorded(writer, *, episodes=2, seconds=0.6, until=None, cameras=None):
     robot, hand = So101(So101Config(port="sim")), So101Leader(LeaderConfig(port="sim"))
     cameras = cameras or Cameras({})
     tape = Recorder(writer, cameras, "wave", 25, episodes, seconds, 0.0, say=lambda text: None)
     settings = Settings(soft_start_s=0.3, realtime=False)
     with Session(robot, LeaderSource(hand), cameras, [tape], settings, say=lambda text: None) as session:
-        if after:
-            threading.Timer(after, session.request_stop).start()
+        if until:
+            when(lambda: until(tape), session.request_stop)
         outcome = session.run()
     return tape, outcome
 
@@ -72,7 +73,7 @@ def test_rows_come_at_the_rate_with_what_was_measured_and_really_sent():
 
 def test_a_stopped_session_keeps_what_is_saved_and_discards_the_open_episode():
     writer = Rows()
-    tape, _ = recorded(writer, episodes=50, seconds=0.5, after=2.2)
+    tape, _ = recorded(writer, episodes=50, seconds=0.5, until=lambda tape: tape.saved and writer.open)
     assert 1 <= len(tape.saved) < 10
     assert writer.discarded == 1
 

@@ -19,6 +19,7 @@ from rl.plugins.so101.leader import So101Leader
 from rl.plugins.so101.robot import So101
 from rl.runtime.history import History
 from tests.fixtures.robots.machines import Base, Fixed, VendorArm
+from tests.fixtures.robots.rig import reached, when
 
 
 def arm(**options):
@@ -207,8 +208,8 @@ def test_a_leader_that_falls_silent_is_followed_again_when_it_speaks():
     with session(robot, LeaderSource(hand), duration=0) as running:
         running.connect()
         running.join()
-        threading.Timer(1.0, lambda: hand.emulator.fault("stall", ms=400)).start()
-        threading.Timer(3.5, running.request_stop).start()
+        when(reached(running, "ACTIVE"), lambda: hand.emulator.fault("stall", ms=400))
+        when(reached(running, "HOLD"), lambda: when(reached(running, "ACTIVE"), running.request_stop))
         outcome = running.run()
     states = names(outcome.reports["core"])
     assert "HOLD" in states
@@ -244,12 +245,16 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
 def test_ctrl_c_ends_by_the_stop_policy_with_exit_code_130(interruptible):
     robot = arm()
     with session(robot, LeaderSource(leader()), duration=0) as running:
         running.connect()
         running.join()
-        threading.Timer(1.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+        when(reached(running, "ACTIVE"), interrupt)
         outcome = running.run()
     assert outcome.exit_code == 130
     assert names(outcome.reports["core"])[-1] == "OFF"
@@ -262,7 +267,7 @@ def test_a_silent_motor_of_the_leader_is_named_and_ends_the_session(monkeypatch)
     with Session(arm(), LeaderSource(hand), say=said.append, settings=settings(duration=0)) as running:
         running.connect()
         running.join()
-        threading.Timer(2.0, hand.emulator.fault, ("mute",), {"id": 4}).start()
+        when(reached(running, "ACTIVE"), lambda: hand.emulator.fault("mute", id=4))
         with pytest.raises(RlError, match="stayed silent"):
             running.run()
     assert any(line.startswith("HOLD: ") and "leader's wrist_flex (id 4): no reply" in line for line in said)
@@ -275,7 +280,7 @@ def test_ctrl_c_without_a_rest_pose_holds_and_promises_nothing_else(interruptibl
     with Session(arm(), LeaderSource(leader()), say=said.append, settings=Settings(duration=0)) as running:
         running.connect()
         running.join()
-        threading.Timer(1.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+        when(reached(running, "ACTIVE"), interrupt)
         outcome = running.run()
     assert (outcome.exit_code, outcome.interrupted) == (1, True)  # the torque is on
     assert any("the arm is held" in line for line in said)
@@ -288,12 +293,13 @@ def test_ctrl_c_twice_releases_at_once(interruptible):
     with session(robot, LeaderSource(leader()), duration=0) as running:
         running.connect()
         running.join()
-        for delay in (1.0, 1.2):
-            threading.Timer(delay, lambda: signal.raise_signal(signal.SIGINT)).start()
-        begun = time.monotonic()
+        when(reached(running, "ACTIVE"), interrupt)
+        again = []
+        when(reached(running, "REST"), lambda: (again.append(time.monotonic()), interrupt()))
         outcome = running.run()
+        ended = time.monotonic()
     assert outcome.exit_code == 130
-    assert time.monotonic() - begun < 2.5
+    assert ended - again[0] < 1.5  # a way to the rest pose takes longer
 
 
 def test_a_busy_python_thread_does_not_disturb_the_loop():
@@ -372,8 +378,7 @@ def test_a_joint_of_two_arms_is_told_with_the_name_of_its_arm():
     hand = CompositeTeleoperator({"left": leader(), "right": leader()})
     with session(robot, LeaderSource(hand), duration=20.0) as running:
         running.connect()
-        cut = threading.Timer(3.0, robot.parts["right"].emulator.fault, ("mute",), {"id": 3})
-        cut.start()
+        when(reached(running, "ACTIVE"), lambda: robot.parts["right"].emulator.fault("mute", id=3))
         with pytest.raises(RlError, match=r"right_elbow_flex \(id 3\)"):
             running.run()
         report = running.loop.reports()["core"]
@@ -468,7 +473,7 @@ def test_a_base_whose_source_dies_stops():
             loop.push_setpoint(np.array([0.3, 0.0]), time.monotonic_ns())
 
     with session(robot, Mute(device), duration=0, soft_start_s=0.05, unsafe=True) as running:
-        threading.Timer(1.0, running.request_stop).start()
+        when(reached(running, "HOLD"), running.request_stop)
         running.run()
     assert "HOLD" in names(running.loop.reports()["robot"])
     assert np.allclose(robot.sent[-1][1], 0)
@@ -477,7 +482,7 @@ def test_a_base_whose_source_dies_stops():
 def test_a_teleoperators_stop_event_ends_the_session():
     robot = VendorArm()
     device = Fixed(robot.action, lambda: [0, 0])
-    threading.Timer(0.8, lambda: setattr(device, "events", frozenset({"stop"}))).start()
+    when(lambda: device.seen, lambda: setattr(device, "events", frozenset({"stop"})))
     with session(robot, LeaderSource(device), duration=0) as running:
         outcome = running.run()
     assert outcome.exit_code == 0
