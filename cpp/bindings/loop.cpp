@@ -192,6 +192,14 @@ py::array_t<std::uint8_t> bytes_of(const Snapshot& s, const std::array<std::uint
   return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(s.axes), v.data());
 }
 
+std::vector<rl::Reason> causes(const Snapshot& s) {
+  std::vector<rl::Reason> out;
+  for (const rl::ArmLook& arm : s.look.arms) {
+    if (arm.state == rl::State::hold && arm.reason != rl::Reason::coupled) out.push_back(arm.reason);
+  }
+  return out;
+}
+
 struct Column {
   const char* name;
   std::int64_t rl::CycleRecord::* field;
@@ -271,6 +279,25 @@ py::list state_list(const rl::LoopHouse& house) {
   return out;
 }
 
+/// Each arm with its joints, its state and why.
+py::list arm_list(const rl::LoopHouse& house) {
+  py::list out;
+  const rl::Look look = house.look();
+  for (std::size_t arm = 0; arm < look.arms.size(); ++arm) {
+    py::list joints;
+    for (std::size_t k = 0; k < house.axes(); ++k) {
+      if (house.config().planner.axes[k].arm == arm) joints.append(house.joint_name(k));
+    }
+    const rl::ArmLook& seen = look.arms[arm];
+    py::dict one;
+    one["joints"] = joints;
+    one["state"] = rl::to_string(seen.state);
+    one["reason"] = house.reason_text(seen.reason, seen.joint);
+    out.append(one);
+  }
+  return out;
+}
+
 py::dict report(LoopHandle& self) {
   rl::LoopHouse& house = *self.house;
   const rl::JournalBoard& journal = house.journal();
@@ -303,6 +330,7 @@ py::dict report(LoopHandle& self) {
   out["rejected"] = rejected;
   out["starved"] = tally.starved.load();
   out["states"] = state_list(house);
+  out["arms"] = arm_list(house);
   out["still_energised"] = house.still_energised();
   out["realtime"] = house.notes();
   out["guardian"] = house.guardian();
@@ -369,7 +397,8 @@ void register_reason(py::module_& m) {
       .value("reset", rl::Reason::reset)
       .value("released", rl::Reason::released)
       .value("guardian_died", rl::Reason::guardian_died)
-      .value("unguarded", rl::Reason::unguarded);
+      .value("unguarded", rl::Reason::unguarded)
+      .value("coupled", rl::Reason::coupled);
 }
 
 void register_snapshot(py::module_& m) {
@@ -377,6 +406,7 @@ void register_snapshot(py::module_& m) {
       .def_property_readonly("state", [](const Snapshot& s) { return rl::to_string(s.look.state); })
       .def_readonly("reason", &Snapshot::reason)
       .def_property_readonly("cause", [](const Snapshot& s) { return s.look.reason; })
+      .def_property_readonly("causes", &causes, "Of each arm that is in HOLD by itself.")
       .def_property_readonly("cycle", [](const Snapshot& s) { return s.look.cycle; })
       .def_property_readonly("active_cycles", [](const Snapshot& s) { return s.look.active_cycles; })
       .def_property_readonly("values", [](const Snapshot& s) { return vector_of(s, s.look.values); })

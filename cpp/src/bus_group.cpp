@@ -59,6 +59,17 @@ bool BusGroup::sleep_until(std::int64_t deadline) noexcept {
   return !requests_.urgent();
 }
 
+/// Bit k: axis k belongs to one of these arms.
+std::uint64_t BusGroup::axes_of(std::uint64_t arms) const noexcept {
+  std::uint64_t out = 0;
+  for (std::size_t arm = 0; arm < drives_.size(); ++arm) {
+    const std::size_t size = drives_[arm].bus->chain.size();
+    const std::uint64_t own = size >= 64 ? ~0ULL : (1ULL << size) - 1;
+    if (((arms >> arm) & 1U) != 0) out |= own << drives_[arm].begin;
+  }
+  return out;
+}
+
 void BusGroup::let_go(std::uint64_t limp) noexcept {
   for (const BusPart& part : drives_) part.bus->chain.let_go(limp >> part.begin);
 }
@@ -69,22 +80,22 @@ void BusGroup::write_goal(const AxisVector& goal, std::uint64_t withheld) noexce
     ServoChain& chain = part.bus->chain;
     chain.write_goals({goal.data() + part.begin, chain.size()}, withheld >> part.begin);
   }
-  if (torque_repeats_ > 0) {
-    --torque_repeats_;
-    send_torque();
+  for (std::size_t arm = 0; arm < drives_.size(); ++arm) {
+    if (torque_[arm].repeats == 0) continue;
+    --torque_[arm].repeats;
+    send_torque(arm);
   }
 }
 
-void BusGroup::send_torque() noexcept {
-  for (const BusPart& part : drives_) part.bus->chain.write_torque_limits(torque_, derated_ >> part.begin);
+void BusGroup::send_torque(std::size_t arm) noexcept {
+  const BusPart& part = drives_[arm];
+  part.bus->chain.write_torque_limits(torque_[arm].part, torque_[arm].derated >> part.begin);
 }
 
 /// Nobody acknowledges it: it is said three times, in as many cycles, unless something newer is said.
-void BusGroup::write_torque(double part_of_limit, std::uint64_t derated) noexcept {
-  torque_ = part_of_limit;
-  derated_ = derated;
-  torque_repeats_ = 2;
-  send_torque();
+void BusGroup::write_torque(std::size_t arm, double part_of_limit, std::uint64_t derated) noexcept {
+  torque_[arm] = {part_of_limit, derated, 2};
+  send_torque(arm);
 }
 
 void BusGroup::collect() noexcept {
@@ -121,12 +132,12 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   const std::int64_t now = now_ns();
   for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
   collect();
-  reading.missing = reading.rebooted = 0;
-  reading.hang_up = false;
+  reading.missing = reading.rebooted = reading.hang_up = 0;
   reading.unguarded = beats_.unguarded(now);
-  for (const BusPart& part : drives_) {
+  for (std::size_t arm = 0; arm < drives_.size(); ++arm) {
+    const BusPart& part = drives_[arm];
     const ServoChain& chain = part.bus->chain;
-    reading.hang_up = reading.hang_up || chain.lost();
+    if (chain.lost()) reading.hang_up |= 1ULL << arm;
     if (chain.limp() != 0)
       board_.energised.fetch_and(~(chain.limp() << part.begin), std::memory_order_release);
     const std::span<const JointState> joints = chain.joints();
@@ -155,14 +166,18 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   }
 }
 
-bool BusGroup::release() noexcept {
+std::uint64_t BusGroup::release(std::uint64_t arms) noexcept {
   const Busy busy(beats_, chains_);
-  std::uint64_t held = 0;
-  for (const BusPart& part : drives_) {  // every chain, whatever another one says
-    held |= part.bus->chain.release() << part.begin;
+  std::uint64_t out = 0;
+  for (std::size_t arm = 0; arm < drives_.size(); ++arm) {  // every chain, whatever another one says
+    if (((arms >> arm) & 1U) == 0) continue;
+    const BusPart& part = drives_[arm];
+    const std::uint64_t held = part.bus->chain.release() << part.begin;
+    if (held != 0) out |= 1ULL << arm;
+    const std::uint64_t others = board_.energised.load(std::memory_order_relaxed) & ~axes_of(1ULL << arm);
+    board_.energised.store(others | held, std::memory_order_release);
   }
-  board_.energised.store(held, std::memory_order_release);
-  return held == 0;
+  return out;
 }
 
 void BusGroup::answer_arm(const ArmAnswer& answer) noexcept {
@@ -177,9 +192,11 @@ void BusGroup::refuse_arm(State state) noexcept {
   answer_arm(answer);
 }
 
-ArmAnswer BusGroup::check_all() noexcept {
+/// In `chains_` the drives come first.
+ArmAnswer BusGroup::check(std::uint64_t arms) noexcept {
   ArmAnswer answer;
   for (std::size_t i = 0; i < chains_.size(); ++i) {
+    if (i < drives_.size() && ((arms >> i) & 1U) == 0) continue;
     answer.part = i;
     answer.trouble = taking_over_ ? chains_[i]->recognise() : chains_[i]->check_quick();
     if (!answer.trouble.none()) return answer;
@@ -187,7 +204,7 @@ ArmAnswer BusGroup::check_all() noexcept {
   return answer;
 }
 
-Arming BusGroup::arm(Reading& reading) noexcept {
+Arming BusGroup::arm(std::uint64_t arms, Reading& reading) noexcept {
   if (beats_.unguarded(now_ns())) {
     ArmAnswer answer;
     answer.unguarded = true;
@@ -195,7 +212,7 @@ Arming BusGroup::arm(Reading& reading) noexcept {
     return Arming::refused;
   }
   const Busy busy(beats_, chains_);
-  return arm_all(reading);
+  return arm_checked(arms, reading);
 }
 
 /// Every motor of one bus. A stop or an e-stop that comes meanwhile is seen before each of them.
@@ -218,20 +235,34 @@ bool BusGroup::switch_on(const BusPart& part, ArmAnswer& answer, Reading& readin
   return true;
 }
 
-Arming BusGroup::arm_all(Reading& reading) noexcept {
-  ArmAnswer answer = check_all();
+/// What the motors of these arms hold until their first goal leaves.
+void BusGroup::hold_at(std::uint64_t arms, const Reading& reading) noexcept {
+  AxisVector goal{};
+  static_cast<void>(board_.goal.try_load(goal));  // nobody else writes it
+  for (std::size_t arm = 0; arm < drives_.size(); ++arm) {
+    const BusPart& part = drives_[arm];
+    if (((arms >> arm) & 1U) == 0) continue;
+    for (std::size_t k = part.begin; k < part.begin + part.bus->chain.size(); ++k)
+      goal[k] = reading.values[k];
+  }
+  board_.goal.store(goal);
+}
+
+Arming BusGroup::arm_checked(std::uint64_t arms, Reading& reading) noexcept {
+  ArmAnswer answer = check(arms);
   std::int64_t stamp = 0;
   ServoChain::Found found;
-  const std::uint64_t before = board_.energised.load(std::memory_order_relaxed);
+  const std::uint64_t before = board_.energised.load(std::memory_order_relaxed) & axes_of(arms);
   bool on = answer.trouble.none();
   for (std::size_t i = 0; i < drives_.size() && on; ++i) {
+    if (((arms >> i) & 1U) == 0) continue;
     answer.part = i;
     on = switch_on(drives_[i], answer, reading, stamp, found);
   }
   if (!on) {
     // What had torque before, ours or another's, keeps it: an arm that stood must not fall.
-    if (board_.energised.load(std::memory_order_relaxed) != 0 && before == 0 && !found.on) {
-      static_cast<void>(release());
+    if ((board_.energised.load(std::memory_order_relaxed) & axes_of(arms)) != 0 && before == 0 && !found.on) {
+      static_cast<void>(release(arms));
     }
     answer_arm(answer);
     return Arming::refused;
@@ -241,7 +272,7 @@ Arming BusGroup::arm_all(Reading& reading) noexcept {
   if (taking_over_) {
     for (const BusPart& part : drives_) part.bus->chain.raise_torque(0);
   }
-  board_.goal.store(reading.values);  // what the motors hold until the first goal leaves
+  hold_at(arms, reading);
   answer.armed = true;
   answer_arm(answer);
   return found.off ? Arming::switched_on : Arming::taken_over;

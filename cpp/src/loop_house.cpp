@@ -95,7 +95,7 @@ Result<std::unique_ptr<LoopHouse>> LoopHouse::make(const HouseConfig& given, std
   config.planner.queue.width = axes;
   for (std::size_t i = 0; i < drives.size(); ++i) {
     for (std::size_t k = 0; k < drives[i].bus->chain.size(); ++k)
-      config.planner.axes[drives[i].begin + k].bus = static_cast<std::uint8_t>(i);
+      config.planner.axes[drives[i].begin + k].arm = static_cast<std::uint8_t>(i);
   }
   SessionPlan plan;
   plan.house = config;

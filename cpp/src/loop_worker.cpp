@@ -68,9 +68,12 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
     out.age[k] =
         reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
   }
+  // As old as the planner takes it to be when it decides for the next deadline: a HOLD says at once for whom.
+  const std::int64_t ahead =
+      period_ <= kFastPeriod ? std::max(record.deadline + period_, record.done) : record.done;
   for (std::size_t k = 0; k < axes_; ++k) {
     const bool led = ((led_ >> k) & 1U) != 0;
-    if (led && record.done - reading.leader_captured[k] > kSilent) out.leader_silent |= 1ULL << k;
+    if (led && ahead - reading.leader_captured[k] > kSilent) out.leader_silent |= 1ULL << k;
   }
   records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},
                {plan.requested.data(), axes_});
@@ -85,6 +88,7 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
   out.state = decision.state;
   out.reason = decision.reason;
   out.joint = decision.joint;
+  for (const Decision& arm : plan.arms) out.arms.push_back({arm.state, arm.reason, arm.joint});
   out.cycle = record.cycle;
   out.active_cycles = static_cast<std::int64_t>(board.active_cycles.load(std::memory_order_relaxed));
   out.captured = record.captured;

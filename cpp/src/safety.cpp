@@ -9,6 +9,11 @@ namespace {
 constexpr std::int64_t kResumePatience = 2'000'000'000;  // ns a resume waits for its stream
 constexpr std::int64_t kTorqueWritten = 100'000'000;     // ns after the ramp: its last value has left
 
+/// Neither a dead source, nor a dead second hand, nor another arm keeps a pending stop from the rest pose.
+bool keeps_from_nothing(Reason cause) noexcept {
+  return cause == Reason::heartbeat_lost || cause == Reason::unguarded || cause == Reason::coupled;
+}
+
 }  // namespace
 
 const char* to_string(State state) noexcept {
@@ -81,6 +86,8 @@ const char* to_string(Reason reason) noexcept {
       return "the guardian died; its second hand took over";
     case Reason::unguarded:
       return "the guardian's second hand is gone; start the session again";
+    case Reason::coupled:
+      return "another arm of the robot is held";
   }
   return "";
 }
@@ -107,8 +114,8 @@ void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t no
     off_pending_ = false;
     rest_clock_ = 0;
   }
-  if (state == State::fault || state == State::estop) {  // they hold until a new request
-    stop_pending_ = off_pending_ = false;
+  if (is_latched(state)) {  // they hold until a new request
+    stop_pending_ = off_pending_ = release_pending_ = false;
     rest_clock_ = 0;
   }
 }
@@ -119,7 +126,7 @@ void SafetyMachine::note_stops(const Events& events, std::int64_t now) noexcept 
     stop_pending_ = true;
     rest_clock_ = now;
     policy_ = config_.stop_policy;
-    off_pending_ = policy_ == StopPolicy::off && state_ != State::fault && state_ != State::estop;
+    off_pending_ = policy_ == StopPolicy::off && !is_latched(state_);
   }
   const bool by_duration = events.duration_over && !duration_seen_;  // one request, which a latch drops
   duration_seen_ = events.duration_over;
@@ -176,8 +183,19 @@ Reason SafetyMachine::hold_cause(const Events& events, int& joint) const noexcep
   if (events.heartbeat_age > config_.heartbeat_timeout) return Reason::heartbeat_lost;
   if (events.illegal_burst) return Reason::illegal_setpoints;
   if (state_ == State::active && events.starved_for > config_.starved_to_hold) return Reason::starved;
-  if (events.unguarded) return Reason::unguarded;  // last: it must not hide a dead source, which ends in REST
+  // Last: they must not hide a dead source, which ends in REST.
+  if (events.unguarded) return Reason::unguarded;
+  if (events.coupled) return Reason::coupled;
   return Reason::none;
+}
+
+bool SafetyMachine::stops_others(const Events& events, std::int64_t now) const noexcept {
+  if (is_latched(state_)) return true;
+  if (!moving()) return false;
+  int joint = -1;
+  Events own = events;
+  own.coupled = false;
+  return fault_cause(own, now, joint) != Reason::none || hold_cause(own, joint) != Reason::none;
 }
 
 /// E-stop and faults: the way in and the only ways out.
@@ -192,7 +210,7 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     enter(State::fault, cause, joint, now);
     return true;
   }
-  if (state_ != State::fault && state_ != State::estop) return false;
+  if (!is_latched(state_)) return false;
   if (events.reset && !events.estop && cause == Reason::none) {
     enter(State::disarmed, Reason::reset, -1, now);
     return true;
@@ -242,8 +260,7 @@ bool SafetyMachine::step_hold(const Events& events, std::int64_t now) noexcept {
   const Reason cause = hold_cause(events, joint);
   if (state_ != State::hold) {
     if (cause == Reason::none) return false;
-    // Neither a dead source nor a dead second hand keeps a pending stop from the rest pose.
-    if (stop_pending_ && (cause == Reason::heartbeat_lost || cause == Reason::unguarded)) return false;
+    if (stop_pending_ && keeps_from_nothing(cause)) return false;
     enter(State::hold, cause, joint, now);
     if (events.blocked_joint >= 0) {  // counts whatever else held the arm in the same tick
       blocked_at_[0] = blocked_at_[1];
@@ -267,8 +284,8 @@ bool SafetyMachine::step_held(const Events& events, std::int64_t now, Reason cau
     reason_ = Reason::rest_too_long;
     return true;
   }
-  const bool may_rest = cause == Reason::none || cause == Reason::heartbeat_lost ||
-                        cause == Reason::illegal_setpoints || cause == Reason::unguarded;
+  const bool may_rest =
+      cause == Reason::none || cause == Reason::illegal_setpoints || keeps_from_nothing(cause);
   if (!may_rest) return true;
   if (stop_pending_) return false;  // on to the rest pose
   if (cause == Reason::heartbeat_lost) {
@@ -323,7 +340,8 @@ void SafetyMachine::step_forward(const Events& events, std::int64_t now) noexcep
 
 Decision SafetyMachine::step(const Events& events, std::int64_t now) noexcept {
   entered_ = false;
-  if (ended_) return {state_, false, reason_, joint_, false, false, true, exit_code_};
+  ended_ = false;
+  exit_code_ = 0;
   if (events.released) release_pending_ = false;
   if (events.resume && state_ == State::hold) {
     resume_pending_ = true;

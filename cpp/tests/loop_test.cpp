@@ -46,7 +46,7 @@ struct FakeBus {
     forbidden = true;
     measured = goal;
   }
-  void write_torque(double /*part*/, std::uint64_t /*derated*/) noexcept {}
+  void write_torque(std::size_t /*arm*/, double /*part*/, std::uint64_t /*derated*/) noexcept {}
   void read_state(rl::Reading& reading, std::int64_t /*end*/) noexcept {
     if (script != nullptr) {
       forbidden = false;
@@ -63,13 +63,13 @@ struct FakeBus {
       reading.captured[k] = clock;
     }
   }
-  bool release() noexcept {
+  std::uint64_t release(std::uint64_t /*arms*/) noexcept {
     ++released;
-    return true;
+    return 0;
   }
   bool arm_requested() noexcept { return requests.take_arm(); }
   void refuse_arm(rl::State /*state*/) noexcept {}
-  rl::Arming arm(rl::Reading& reading) noexcept {
+  rl::Arming arm(std::uint64_t /*arms*/, rl::Reading& reading) noexcept {
     clock += 50'000'000;
     for (std::size_t k = 0; k < kAxes; ++k) reading.values[k] = measured[k];
     return rl::Arming::switched_on;

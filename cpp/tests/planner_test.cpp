@@ -65,10 +65,10 @@ struct Stand : Ring {
     reading.voltage.fill(120);
     reading.temperature.fill(30);
   }
-  void arm() {
+  void arm(std::uint64_t arms = ~0ULL) {
     reading.values = place;
-    planner.armed(reading, now, true);
-    last = {};
+    planner.armed(arms, reading, now, true);
+    if (arms == ~0ULL) last = {};
   }
   bool push(std::int64_t observed, float value) {
     auto* const slot = chunks->front_free();
@@ -87,14 +87,14 @@ struct Stand : Ring {
   }
   rl::Plan tick() {
     for (std::size_t k = 0; k < kAxes; ++k) {
-      if (!((blocked >> k) & 1U) && last.write) place[k] = last.goal[k];
+      if (!(((blocked | last.withheld) >> k) & 1U) && last.write) place[k] = last.goal[k];
       if ((silent >> k) & 1U) continue;
       reading.values[k] = place[k];
       reading.captured[k] = now;
     }
     last = planner.plan(reading, now, now + kPeriod);
     now += kPeriod;
-    if (last.decision.release_now) planner.released(true);
+    if (last.release != 0) planner.released(last.release, 0);
     return last;
   }
   State run(int ticks, double value) {
@@ -270,7 +270,7 @@ TEST_CASE("the goal of a blocked joint comes back in a fault too, whatever else 
 
 TEST_CASE("the supply is measured against what each bus had at connect, not at the newest arming") {
   auto two = config();
-  two.axes[1].bus = 1;
+  two.axes[1].arm = 1;
   for (const bool sags : {false, true}) {
     Stand stand(two);
     stand.reading.voltage[1] = 74;  // 12 V and 7.4 V side by side
@@ -296,7 +296,7 @@ TEST_CASE("the supply is measured against what each bus had at connect, not at t
 TEST_CASE("one bus of two that is silent is lost after half a second") {
   for (const bool apart : {false, true}) {
     auto two = config();
-    two.axes[1].bus = apart ? 1 : 0;
+    two.axes[1].arm = apart ? 1 : 0;
     Stand stand(two);
     stand.to_active();
     stand.silent = stand.reading.missing = 2;
@@ -309,6 +309,182 @@ TEST_CASE("one bus of two that is silent is lost after half a second") {
     CHECK(ticks >= (apart ? 25 : 50));
     CHECK(ticks <= (apart ? 27 : 52));
   }
+}
+
+namespace {
+
+/// Two arms of one joint each, both active.
+struct Pair : Stand {
+  static rl::PlannerConfig two() {
+    auto out = config();
+    out.axes[1].arm = 1;
+    return out;
+  }
+  explicit Pair(const rl::PlannerConfig& given = two()) : Stand(given) { to_active(); }
+  [[nodiscard]] State state(std::size_t arm) const { return last.arms[arm].state; }
+  /// Both at `value`, far from their rest pose.
+  void drive(double value) {
+    for (int i = 0; i < 100; ++i) {
+      requests.beat(now);
+      if (auto* const slot = chunks->front_free()) {
+        slot->observed = now;
+        slot->period = kPeriod;
+        slot->rows = 1;
+        slot->values[0] = slot->values[1] = static_cast<float>(value);
+        chunks->publish();
+      }
+      tick();
+    }
+    REQUIRE(std::abs(place[1] - value) < 1);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a fault of one arm holds the other, which rests and lets go when asked; its own torque stays") {
+  Pair pair;
+  pair.drive(40);
+  pair.reading.rebooted = 2;
+  pair.run(1, 40);
+  pair.reading.rebooted = 0;
+  CHECK(pair.planner.state() == State::fault);
+  CHECK(pair.state(1) == State::fault);
+  CHECK(pair.state(0) == State::hold);
+  CHECK(pair.last.arms[0].reason == rl::Reason::coupled);
+  CHECK(pair.last.decision.joint == 1);
+  pair.requests.resume();
+  pair.run(50, 40);
+  CHECK(pair.state(0) == State::hold);  // not as long as the other one is in FAULT
+  pair.requests.stop(rl::StopPolicy::rest);
+  std::uint64_t released = 0;
+  for (int i = 0; i < 400 && !pair.last.decision.ended; ++i) {
+    pair.run(1, 40);
+    released |= pair.last.release;
+    if (!pair.last.decision.ended) CHECK(pair.state(1) == State::fault);
+  }
+  CHECK(pair.last.decision.ended);
+  CHECK(pair.last.decision.exit_code == 1);
+  CHECK(released == 1);
+  CHECK(std::abs(pair.place[0]) < 2);
+  CHECK(pair.place[1] == 40);
+}
+
+TEST_CASE("a second stop also lets go of the arm that is in FAULT while the other one rests") {
+  Pair pair;
+  pair.drive(80);
+  pair.reading.rebooted = 2;
+  pair.run(1, 80);
+  pair.reading.rebooted = 0;
+  pair.requests.stop(rl::StopPolicy::rest);
+  pair.run(20, 80);
+  REQUIRE(pair.state(0) == State::rest);
+  CHECK(!pair.last.decision.ended);
+  pair.requests.stop(rl::StopPolicy::rest);
+  std::uint64_t released = 0;
+  for (int i = 0; i < 100 && !pair.last.decision.ended; ++i) {
+    pair.run(1, 80);
+    released |= pair.last.release;
+  }
+  CHECK(released == 3);
+  CHECK(pair.last.decision.ended);
+  CHECK(pair.place[0] > 10);  // braked, not laid down
+}
+
+TEST_CASE("a cause of HOLD in one arm holds the other; neither holds the other once it is gone") {
+  Pair pair;
+  pair.reading.status[1] = 32;
+  pair.run(1, 0);
+  CHECK(pair.state(1) == State::hold);
+  CHECK(pair.state(0) == State::hold);
+  CHECK(pair.last.decision.reason == rl::Reason::overload);
+  pair.requests.resume();
+  CHECK(pair.run(10, 0) == State::hold);  // there still
+  pair.reading.status[1] = 0;
+  pair.requests.resume();
+  pair.run(40, 0);
+  CHECK(pair.state(0) == State::active);
+  CHECK(pair.state(1) == State::active);
+}
+
+TEST_CASE("a dead source lays down the arm that can move while the other one stays in FAULT") {
+  auto two = Pair::two();
+  two.safety.hold_to_rest = 200 * kMs;
+  Pair pair(two);
+  pair.drive(30);
+  pair.reading.rebooted = 2;
+  pair.run(1, 30);
+  pair.reading.rebooted = 0;
+  pair.wait(200);
+  CHECK(pair.state(1) == State::fault);
+  CHECK(pair.state(0) == State::off);
+  CHECK(pair.planner.state() == State::fault);
+}
+
+TEST_CASE("an emergency stop is one of all arms, a reset too; each is armed where it stands") {
+  Pair pair;
+  pair.drive(20);
+  pair.requests.estop();
+  pair.run(1, 20);
+  CHECK(pair.state(0) == State::estop);
+  CHECK(pair.state(1) == State::estop);
+  CHECK(pair.planner.may_arm() == 0);
+  pair.requests.reset();
+  pair.run(1, 20);
+  CHECK(pair.planner.state() == State::disarmed);
+  CHECK(pair.planner.may_arm() == 3);
+  pair.arm();
+  pair.run(30, 20);
+  pair.reading.hang_up = 1;
+  pair.run(20, 20);
+  CHECK(pair.state(0) == State::fault);
+  CHECK(pair.state(1) == State::hold);
+  CHECK(pair.planner.may_arm() == 0);  // reset first
+  pair.reading.hang_up = 0;
+  pair.requests.reset();
+  pair.run(1, 20);
+  CHECK(pair.state(0) == State::disarmed);
+  CHECK(pair.state(1) == State::hold);
+  CHECK(pair.planner.may_arm() == 1);  // the other one has not been let go
+  pair.arm(1);
+  pair.requests.resume();
+  for (int i = 0; i < 60; ++i) {
+    pair.requests.resume();
+    pair.run(1, 20);
+  }
+  CHECK(pair.state(0) == State::active);
+  CHECK(pair.state(1) == State::active);
+}
+
+TEST_CASE("an arm that has come to rest is let go once the other one stands") {
+  auto two = Pair::two();
+  two.axes[1].rest = 60;
+  Pair pair(two);
+  pair.drive(58);
+  pair.requests.stop(rl::StopPolicy::rest);
+  bool waited = false;
+  std::uint64_t released = 0;
+  for (int i = 0; i < 400 && !pair.last.decision.ended; ++i) {
+    pair.run(1, 58);
+    waited = waited || (pair.state(1) == State::off && pair.state(0) == State::rest);
+    if (pair.state(0) == State::rest) CHECK(pair.last.release == 0);
+    released |= pair.last.release;
+  }
+  CHECK(waited);
+  CHECK(released == 3);
+  CHECK(pair.last.decision.exit_code == 0);
+}
+
+TEST_CASE("an arm that is blocked on its way to rest does not keep the other one from it") {
+  auto two = Pair::two();
+  two.axes[1].deviation = 0;  // seen by its lack of progress
+  Pair pair(two);
+  pair.drive(60);
+  pair.requests.stop(rl::StopPolicy::rest);
+  pair.blocked = 2;
+  for (int i = 0; i < 600 && !pair.last.decision.ended; ++i) pair.run(1, 60);
+  CHECK(pair.last.decision.ended);
+  CHECK(std::abs(pair.place[0]) < 2);
+  CHECK(pair.place[1] > 50);
 }
 
 TEST_CASE("warmth and a low supply are warned of, and remembered") {
@@ -369,46 +545,71 @@ namespace {
 
 /// A stand that is driven by chance, and what its goals have been.
 struct Chance : Stand {
-  using Stand::Stand;
+  explicit Chance(const rl::PlannerConfig& given)
+      : Stand(given), arm_of{given.axes[0].arm, given.axes[1].arm}, arms(given.arms()) {
+    last.arms = {{}, {}};
+  }
+  std::array<std::size_t, kAxes> arm_of;
+  std::size_t arms;
   std::array<double, kAxes> goal{}, velocity{}, acceleration{}, first{};
-  bool moving = false;        ///< a goal was written in the last tick
-  std::int64_t armed_at = 0;  ///< 0: nothing was written since
+  std::array<bool, kAxes> moving{};            ///< its arm had a goal in the last tick
+  std::array<std::int64_t, kAxes> armed_at{};  ///< 0: nothing was written since
+  std::array<bool, kAxes> torque{};            ///< of an arm
   int since_estop = -1;
 
   void estop() {
     requests.estop();
     if (planner.state() != State::estop) since_estop = 0;  // else it has been stopped already
   }
+  [[nodiscard]] bool writes(std::size_t arm, const rl::Plan& plan) const {
+    for (std::size_t k = 0; k < kAxes; ++k) {
+      if (arm_of[k] == arm && plan.write && !((plan.withheld >> k) & 1U)) return true;
+    }
+    return false;
+  }
 };
 
 /// What may never be, whatever happened before.
-void look_at_invariants(Chance& it, const rl::Plan& plan, State before, bool reset, bool torque) {
-  const State state = plan.decision.state;
-  if (state == State::disarmed || state == State::off) CHECK(!plan.write);
-  const bool latched = before == State::fault || before == State::estop;
-  if (latched && !reset) CHECK(state == State::fault || state == State::estop);
-  if (latched && reset) CHECK(state != State::soft_start && state != State::active);
-  if (state == State::active) CHECK(before == State::active || before == State::soft_start);
-  if (it.since_estop == 0 && torque && !plan.decision.ended) CHECK(plan.write);
+void look_at_invariants(Chance& it, const rl::Plan& plan, const rl::Plan& before, bool reset) {
+  for (std::size_t arm = 0; arm < it.arms; ++arm) {
+    const State state = plan.arms[arm].state;
+    const State was = before.arms[arm].state;
+    if (state == State::disarmed || state == State::off) CHECK(!it.writes(arm, plan));
+    const bool latched = was == State::fault || was == State::estop;
+    if (latched && !reset) CHECK(state == State::fault || state == State::estop);
+    if (latched && reset) CHECK(state != State::soft_start && state != State::active);
+    if (state == State::active) CHECK(was == State::active || was == State::soft_start);
+    const bool other = it.arms > 1 && (plan.arms[1 - arm].state == State::fault);
+    const bool armed_now = was == State::disarmed || was == State::off;  // held from its next tick on
+    if (other && !armed_now) CHECK(state != State::soft_start && state != State::active);
+    const bool still = it.arm_of[0] == it.arm_of[1] ? it.silent == 3 : ((it.silent >> arm) & 1U) != 0;
+    if (it.since_estop == 0 && it.torque[arm] && !plan.decision.ended && !still && plan.limp == 0)
+      CHECK(it.writes(arm, plan));
+  }
   const double dt = static_cast<double>(kPeriod) * 1e-9;
-  for (std::size_t k = 0; k < kAxes && plan.write; ++k) {
+  for (std::size_t k = 0; k < kAxes; ++k) {
+    const std::size_t arm = it.arm_of[k];
+    if (!it.torque[arm] || !rl::has_torque(plan.arms[arm].state)) {
+      it.moving[k] = false;
+      it.velocity[k] = it.acceleration[k] = 0;
+      continue;
+    }
     const double goal = plan.goal[k];
     CHECK(std::isfinite(goal));
-    if (it.armed_at != 0) CHECK(goal == it.first[k]);  // the measured pose comes first
+    if (it.armed_at[k] != 0) CHECK(goal == it.first[k]);  // the measured pose comes first
     const double wall = std::max(kEnd, std::abs(it.goal[k]));
-    if (it.moving) CHECK(std::abs(goal) <= wall + 1e-6);
-    const double velocity = it.moving ? (goal - it.goal[k]) / dt : 0;
-    const double acceleration = it.moving ? (velocity - it.velocity[k]) / dt : 0;
+    if (it.moving[k]) CHECK(std::abs(goal) <= wall + 1e-6);
+    const double velocity = it.moving[k] ? (goal - it.goal[k]) / dt : 0;
+    const double acceleration = it.moving[k] ? (velocity - it.velocity[k]) / dt : 0;
     CHECK(std::abs(velocity) <= kSpeed * (1 + 1e-6));
     CHECK(std::abs(acceleration) <= kAcceleration * (1 + 1e-6));
     CHECK(std::abs(acceleration - it.acceleration[k]) <= kJerk * dt * (1 + 1e-6));
     it.goal[k] = goal;
     it.velocity[k] = velocity;
     it.acceleration[k] = acceleration;
+    it.armed_at[k] = 0;
+    it.moving[k] = true;
   }
-  if (plan.write) it.armed_at = 0;
-  it.moving = plan.write;
-  if (!plan.write) it.velocity = it.acceleration = {};
 }
 
 /// One source, one arm, twice: the second one is also told what is illegal, and its stale positions are other
@@ -416,13 +617,12 @@ void look_at_invariants(Chance& it, const rl::Plan& plan, State before, bool res
 struct Twins {
   Chance clean, dirty;
   std::mt19937& random;
-  bool torque = false;
   bool reset = false;
   float wanted = 0;
   float speed = 0;
   std::int64_t said = 0;
 
-  explicit Twins(std::mt19937& chance) : random(chance) {}
+  Twins(std::mt19937& chance, const rl::PlannerConfig& given) : clean(given), dirty(given), random(chance) {}
   unsigned below(unsigned n) { return static_cast<unsigned>(random() % n); }
   bool one_in(unsigned n) { return below(n) == 0; }
 
@@ -458,9 +658,10 @@ struct Twins {
   void motors() {
     const unsigned event = below(400);
     const unsigned k = below(static_cast<unsigned>(kAxes));
+    const std::uint64_t ports = 1 + below(3);
     for (Chance* it : {&clean, &dirty}) {
       it->reading.rebooted = event == 0 ? 1 : 0;
-      it->reading.hang_up = event == 1;
+      it->reading.hang_up = event == 1 ? ports : 0;
       it->reading.status[k] = event < 6 && event > 1 ? 32 : 0;
       if (event >= 10 && event < 16) it->silent ^= 1ULL << k;
       if (event >= 20 && event < 24) it->blocked ^= 1ULL << k;
@@ -473,21 +674,23 @@ struct Twins {
     }
   }
   void arm() {
-    const State state = clean.planner.state();
-    if (!one_in(4) || clean.planner.stop_pending() || (state != State::disarmed && state != State::off))
-      return;
+    const std::uint64_t arms = clean.planner.may_arm();
+    CHECK(arms == dirty.planner.may_arm());
+    if (!one_in(4) || arms == 0) return;
     const double at = static_cast<double>(below(240)) - 120;
-    const bool elsewhere = !torque || one_in(2);
+    const bool elsewhere = !clean.torque[0] || one_in(2);
     for (Chance* it : {&clean, &dirty}) {
       it->silent = it->blocked = it->reading.missing = 0;
-      it->place[0] = elsewhere ? at : it->goal[0];
-      it->place[1] = it->goal[1];
-      for (std::size_t k = 0; k < kAxes; ++k) it->first[k] = it->place[k];
-      it->arm();
-      it->armed_at = it->now;
-      it->moving = false;
+      for (std::size_t k = 0; k < kAxes; ++k) {
+        if (!((arms >> it->arm_of[k]) & 1U)) continue;
+        it->place[k] = k == 0 && elsewhere ? at : it->goal[k];
+        it->first[k] = it->place[k];
+        it->armed_at[k] = it->now;
+        it->moving[k] = false;
+        it->torque[it->arm_of[k]] = true;
+      }
+      it->arm(arms);
     }
-    torque = true;
   }
   /// False when the loop has ended.
   bool step() {
@@ -495,16 +698,21 @@ struct Twins {
     source();
     requests();
     motors();
-    const State before = clean.planner.state();
+    const int failures = check::failures();
+    const std::array<rl::Plan, 2> before = {clean.last, dirty.last};
     const rl::Plan a = clean.tick();
     const rl::Plan b = dirty.tick();
-    CHECK(a.decision.state == b.decision.state);
+    for (std::size_t arm = 0; arm < clean.arms; ++arm) CHECK(a.arms[arm].state == b.arms[arm].state);
     CHECK(a.write == b.write);
-    for (std::size_t k = 0; k < kAxes && a.write; ++k) CHECK(a.goal[k] == b.goal[k]);
-    look_at_invariants(dirty, b, before, reset, torque);
-    look_at_invariants(clean, a, before, reset, torque);
-    if (a.decision.release_now) torque = false;
-    return !a.decision.ended && a.decision.state == b.decision.state;
+    for (std::size_t k = 0; k < kAxes; ++k) {
+      if (clean.writes(clean.arm_of[k], a)) CHECK(a.goal[k] == b.goal[k]);
+    }
+    look_at_invariants(dirty, b, before[1], reset);
+    look_at_invariants(clean, a, before[0], reset);
+    for (std::size_t arm = 0; arm < clean.arms; ++arm) {
+      if ((a.release >> arm) & 1U) clean.torque[arm] = dirty.torque[arm] = false;
+    }
+    return !a.decision.ended && check::failures() == failures;
   }
 };
 
@@ -516,7 +724,9 @@ TEST_CASE("random events around the planner never break the invariants") {
   std::array<int, rl::kStates> seen{};
   for (int sequence = 0; sequence < sequences; ++sequence) {
     const int failures = check::failures();
-    Twins twins(random);
+    auto given = config();
+    given.axes[1].arm = static_cast<std::uint8_t>(sequence % 2);  // one arm, two arms
+    Twins twins(random, given);
     for (int tick = 0; tick < 100 && twins.step(); ++tick)
       ++seen[static_cast<std::size_t>(twins.clean.planner.state())];
     if (check::failures() != failures) {

@@ -50,6 +50,7 @@ TEST_CASE("random events never break the invariants") {
       e.bus_lost = one_in(150);
       e.overrun = one_in(50);
       e.illegal_burst = one_in(50);
+      e.coupled = one_in(50);
       e.duration_over = one_in(400);
       if (one_in(400)) closing = one_in(4) ? rl::Closing::at_once : rl::Closing::orderly;
       e.closing = closing;
@@ -68,7 +69,7 @@ TEST_CASE("random events never break the invariants") {
         if (cause && !e.estop) CHECK(d.state == State::fault);
         const bool held = e.overrun || e.stale_joint >= 0 || e.overload_joint >= 0;
         if (held) CHECK(d.state != State::soft_start && d.state != State::active && d.state != State::rest);
-        if (e.illegal_burst) CHECK(d.state != State::soft_start && d.state != State::active);
+        if (e.illegal_burst || e.coupled) CHECK(d.state != State::soft_start && d.state != State::active);
       }
       if (latched && e.reset)
         CHECK(d.state == before || d.state == State::disarmed || d.state == State::estop);

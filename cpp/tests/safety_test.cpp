@@ -132,6 +132,18 @@ TEST_CASE("the table of transitions, one event at a time") {
       {"illegal setpoints, 50 in a second",
        [](Events& e) { e.illegal_burst = true; },
        {S::disarmed, S::hold, S::hold, S::hold, S::rest, S::off, S::fault, S::estop}},
+      {"another arm has to stop",
+       [](Events& e) { e.coupled = true; },
+       {S::disarmed, S::hold, S::hold, S::hold, S::rest, S::off, S::fault, S::estop}},
+      {"resume while another arm has to stop",
+       [](Events& e) { e.resume = e.coupled = true; },
+       {S::disarmed, S::hold, S::hold, S::hold, S::rest, S::off, S::fault, S::estop}},
+      {"stop while another arm has to stop",
+       [](Events& e) {
+         e.coupled = true;
+         e.stop_requests = 1;
+       },
+       {S::off, S::rest, S::rest, S::rest, S::rest, S::off, S::fault, S::estop}},
       {"bus lost",
        [](Events& e) { e.bus_lost = true; },
        {S::disarmed, S::fault, S::fault, S::fault, S::fault, S::off, S::fault, S::estop}},

@@ -35,7 +35,7 @@ struct Bench {
     reading.voltage.fill(120);
     reading.temperature.fill(30);
     see();
-    planner.armed(reading, now, true);
+    planner.armed(~0ULL, reading, now, true);
     for (int i = 0; i < 30; ++i) tick();
   }
   void see() {
@@ -123,7 +123,7 @@ TEST_CASE("a servo that lags is no obstacle, and a gripper may close on what it 
   rl::PlannerConfig open = config();
   open.axes[0].deviation = 0;
   rl::Planner planner(open, grip.requests, *grip.chunks, grip.tally);
-  planner.armed(grip.reading, grip.now, true);
+  planner.armed(~0ULL, grip.reading, grip.now, true);
   rl::Plan plan;
   for (int i = 0; i < 200; ++i) {
     grip.now += kPeriod;
@@ -147,9 +147,9 @@ TEST_CASE("heat takes half the torque first and is a fault then") {
   Bench bench;
   bench.reading.temperature[1] = 66;
   const rl::Plan plan = bench.tick();
-  CHECK(plan.torque > 0.99);
+  CHECK(plan.torque[0] > 0.99);
   CHECK(plan.derated == 2);
-  CHECK(bench.tick().torque < 0);  // written once
+  CHECK(bench.tick().torque[0] < 0);  // written once
   CHECK(bench.planner.state() == State::active);
   bench.reading.temperature[1] = 70;
   bench.tick();
@@ -192,7 +192,7 @@ TEST_CASE("an overloaded joint has half its torque until it is resumed") {
   for (int i = 0; i < 100; ++i) {
     bench.requests.resume();
     const rl::Plan next = bench.tick();
-    restored = restored || (next.torque > 0.99 && next.derated == 0);
+    restored = restored || (next.torque[0] > 0.99 && next.derated == 0);
   }
   CHECK(restored);
   CHECK(bench.planner.state() == State::active);

@@ -275,9 +275,10 @@ class Reason:
 class LoopSnapshot:
     """One consistent look; never blocks the loop."""
 
-    state: str  # DISARMED SOFT_START ACTIVE HOLD REST OFF FAULT ESTOP
+    state: str  # DISARMED SOFT_START ACTIVE HOLD REST OFF FAULT ESTOP: of the arm that is worst off
     reason: str  # why it is in that state, one line
     cause: Reason  # the same for programs, without the joint
+    causes: list[Reason]  # of each arm that is in HOLD by itself, not because another one is
     cycle: int
     active_cycles: int
     values: NDArray[np.float64]  # (S,) measured
@@ -325,8 +326,8 @@ class ControlLoop:
     def report(self) -> dict[str, Any]:
         """target_hz, reached_hz, cycles, active_cycles, active_s, period_error_ms {p50,p99,p999,max}, wake_us {..},
         read_us {p50,p99,max}, misses, late_reads, missing {joint: n}, clamped, rejected {why: n}, starved,
-        states [(name, at_s, reason)], still_energised [str], realtime [str], guardian and
-        second_hand (process ids, 0: none), exit_code."""
+        states [(name, at_s, reason)] of the arm that is worst off, arms [{joints, state, reason}] as they are now,
+        still_energised [str], realtime [str], guardian and second_hand (process ids, 0: none), exit_code."""
     def close(self) -> None:
         """Ends the loop by its stop policy (waits for the rest move), joins it, closes the buses. May be called twice.
 

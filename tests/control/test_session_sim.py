@@ -383,8 +383,38 @@ def test_a_joint_of_two_arms_is_told_with_the_name_of_its_arm():
             running.run()
         report = running.loop.reports()["core"]
     assert report["missing"]["right_elbow_flex"] > 20  # of some 50 cycles until it was a fault
-    assert len(report["still_energised"]) == 12
-    assert all(name.startswith(("left_", "right_")) for name in report["still_energised"])
+    assert len(report["still_energised"]) == 6
+    assert all(name.startswith("right_") for name in report["still_energised"])
+
+
+def test_a_fault_of_one_arm_stays_its_own_the_other_is_laid_down_and_released():
+    robot = Composite({"left": arm(), "right": arm()})
+    hand = CompositeTeleoperator({"left": leader(), "right": leader()})
+
+    def torques(name):
+        return [robot.parts[name].emulator.registers(motor)[40] for motor in range(1, 7)]
+
+    seen = []
+
+    def reboot():
+        robot.parts["right"].emulator.fault("reboot", id=3)
+        seen.extend(torques("left"))
+
+    with session(robot, LeaderSource(hand), duration=20.0) as running:
+        running.connect()
+        when(reached(running, "ACTIVE"), reboot)
+        with pytest.raises(RlError, match=r"right_elbow_flex \(id 3\)"):
+            running.run()
+        report = running.loop.reports()["core"]
+        after = torques("left"), torques("right")
+    assert seen == [1] * 6
+    assert after == ([0] * 6, [1, 1, 0, 1, 1, 1])  # what has started anew has none
+    assert [(one["state"], one["joints"][0]) for one in report["arms"]] == [
+        ("OFF", "left_shoulder_pan"),
+        ("FAULT", "right_shoulder_pan"),
+    ]
+    assert "rest pose reached" in report["arms"][0]["reason"]
+    assert running.outcome.exit_code == 1
 
 
 def test_the_buses_of_two_pairs_are_read_in_parallel():

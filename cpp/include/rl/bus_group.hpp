@@ -1,6 +1,7 @@
 /// All chains of a session as one bus: goals out, states in, at the same deadlines.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -42,13 +43,14 @@ class BusGroup {
   void write_goal(const AxisVector& goal, std::uint64_t withheld) noexcept;
   /// Takes the torque off these joints, one by one or many; to be said until they have none.
   void let_go(std::uint64_t limp) noexcept;
-  void write_torque(double part, std::uint64_t derated) noexcept;
+  void write_torque(std::size_t arm, double part, std::uint64_t derated) noexcept;
   /// Asks all chains at once and collects until `budget_end`, so that their wire times overlap.
   void read_state(Reading& reading, std::int64_t budget_end) noexcept;
-  [[nodiscard]] bool release() noexcept;
+  /// An arm is a driven chain: bit a of `arms`. Those that still have torque.
+  [[nodiscard]] std::uint64_t release(std::uint64_t arms) noexcept;
   [[nodiscard]] bool arm_requested() noexcept { return requests_.take_arm(); }
   void refuse_arm(State state) noexcept;
-  [[nodiscard]] Arming arm(Reading& reading) noexcept;
+  [[nodiscard]] Arming arm(std::uint64_t arms, Reading& reading) noexcept;
 
   /// Spins for the last part of the wait: only with real-time priority, or the scheduler takes the core away.
   void spin(bool on) noexcept { spin_ = on; }
@@ -64,11 +66,13 @@ class BusGroup {
  private:
   void collect() noexcept;
   void answer_arm(const ArmAnswer& answer) noexcept;
-  [[nodiscard]] ArmAnswer check_all() noexcept;
-  [[nodiscard]] Arming arm_all(Reading& reading) noexcept;
+  [[nodiscard]] std::uint64_t axes_of(std::uint64_t arms) const noexcept;
+  [[nodiscard]] ArmAnswer check(std::uint64_t arms) noexcept;
+  void hold_at(std::uint64_t arms, const Reading& reading) noexcept;
+  [[nodiscard]] Arming arm_checked(std::uint64_t arms, Reading& reading) noexcept;
   [[nodiscard]] bool switch_on(const BusPart& part, ArmAnswer& answer, Reading& reading, std::int64_t& stamp,
                                ServoChain::Found& found) noexcept;
-  void send_torque() noexcept;
+  void send_torque(std::size_t arm) noexcept;
 
   std::vector<BusPart> drives_;
   std::vector<BusPart> leaders_;
@@ -81,9 +85,13 @@ class BusGroup {
   std::int64_t source_timeout_;
   bool spin_ = false;
   bool taking_over_ = false;
-  double torque_ = 1.0;
-  std::uint64_t derated_ = 0;
-  int torque_repeats_ = 0;
+  /// What was said last of the torque limits of an arm.
+  struct TorqueWord {
+    double part = 1.0;
+    std::uint64_t derated = 0;
+    int repeats = 0;
+  };
+  std::array<TorqueWord, kMostChains> torque_{};
 };
 
 }  // namespace rl

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "rl/clock.hpp"
+#include "rl/journal.hpp"
 #include "rl/planner.hpp"
 
 namespace rl {
@@ -51,7 +52,8 @@ class ControlLoop {
         record.wrote = bus_.now();
         if (plan.limp != 0) bus_.let_go(plan.limp);
         bus_.write_goal(plan.goal, plan.withheld);
-        if (plan.torque >= 0) bus_.write_torque(plan.torque, plan.derated);
+        for (std::size_t arm = 0; arm < plan.arms.size(); ++arm)
+          if (plan.torque[arm] >= 0) bus_.write_torque(arm, plan.torque[arm], plan.derated);
       }
       bus_.read_state(reading, deadline + budget);
       record.read = bus_.now();
@@ -75,18 +77,18 @@ class ControlLoop {
 
   /// Arms or releases when asked. True when it took its own time.
   bool carry_out(const Plan& plan, Reading& reading) noexcept {
-    if (plan.decision.release_now) {
-      planner_.released(bus_.release());
+    if (plan.release != 0) {
+      planner_.released(plan.release, bus_.release(plan.release));
       return true;
     }
     if (!bus_.arm_requested()) return false;
-    const State state = planner_.state();
-    if (planner_.stop_pending() || (state != State::disarmed && state != State::off)) {
-      bus_.refuse_arm(state);
+    const std::uint64_t arms = planner_.may_arm();
+    if (arms == 0) {
+      bus_.refuse_arm(planner_.state());
       return false;
     }
-    const Arming arming = bus_.arm(reading);
-    if (arming != Arming::refused) planner_.armed(reading, bus_.now(), arming == Arming::switched_on);
+    const Arming arming = bus_.arm(arms, reading);
+    if (arming != Arming::refused) planner_.armed(arms, reading, bus_.now(), arming == Arming::switched_on);
     return true;
   }
 

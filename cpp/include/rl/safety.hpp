@@ -1,7 +1,7 @@
 /// The safety state machine, pure: events of one tick in, state and duties out. No clock, no bus, no
 /// allocation.
 ///
-/// One machine a robot. Priority in one tick: e-stop, fault, exit, off, hold, rest, others. FAULT and ESTOP
+/// One machine an arm. Priority in one tick: e-stop, fault, exit, off, hold, rest, others. FAULT and ESTOP
 /// are latched: nothing but `reset` clears them. A stop request is kept until it is carried out; while it is
 /// pending nothing arms and nothing resumes.
 #pragma once
@@ -14,6 +14,16 @@ namespace rl {
 enum class State : std::uint8_t { disarmed, soft_start, active, hold, rest, off, fault, estop };
 constexpr int kStates = 8;
 [[nodiscard]] const char* to_string(State state) noexcept;
+[[nodiscard]] constexpr bool is_latched(State state) noexcept {
+  return state == State::fault || state == State::estop;
+}
+[[nodiscard]] constexpr bool has_torque(State state) noexcept {
+  return state != State::off && state != State::disarmed;
+}
+/// It goes where the source of set points wants it.
+[[nodiscard]] constexpr bool tracks(State state) noexcept {
+  return state == State::soft_start || state == State::active;
+}
 
 enum class StopPolicy : std::uint8_t { rest, hold, off };
 
@@ -49,6 +59,7 @@ enum class Reason : std::uint8_t {
   released,
   guardian_died,
   unguarded,
+  coupled,
 };
 /// One line for people.
 [[nodiscard]] const char* to_string(Reason reason) noexcept;
@@ -100,6 +111,7 @@ struct Events {
   bool unguarded = false;  ///< nobody would take over if this process died
   bool overrun = false;
   bool illegal_burst = false;
+  bool coupled = false;  ///< another arm of the robot has to stop
 
   bool at_rest = true;         ///< the goal does not move
   bool near_setpoint = false;  ///< within `jump`
@@ -116,8 +128,8 @@ struct Decision {
   int joint = -1;
   bool release_now = false;  ///< carry out the release sequence
   bool ramp_torque = false;  ///< the torque ramp of the soft start runs (or goes on in HOLD)
-  bool ended = false;
-  int exit_code = 0;
+  bool ended = false;        ///< as far as this arm goes; others may have to come to their end first
+  int exit_code = 0;         ///< when it ended
 };
 
 class SafetyMachine {
@@ -127,6 +139,8 @@ class SafetyMachine {
   Decision step(const Events& events, std::int64_t now) noexcept;
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] bool stop_pending() const noexcept { return stop_pending_; }
+  /// Whether the other arms of the robot have to stop for `events`: a fault, or a cause of HOLD of its own.
+  [[nodiscard]] bool stops_others(const Events& events, std::int64_t now) const noexcept;
   /// 0..1 of the soft start's ramp.
   [[nodiscard]] double ramp(std::int64_t now) const noexcept;
 
@@ -172,7 +186,7 @@ class SafetyMachine {
   std::int64_t dead_since_ = 0;               ///< heartbeat gone while in HOLD
   std::array<std::int64_t, 2> blocked_at_{};  ///< the last two holds by an obstacle; 0: none
   StopPolicy policy_ = StopPolicy::rest;
-  bool ended_ = false;
+  bool ended_ = false;  ///< in this tick
   int exit_code_ = 0;
 };
 

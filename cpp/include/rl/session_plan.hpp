@@ -12,8 +12,6 @@
 
 namespace rl {
 
-constexpr std::size_t kMostChains = 16;  ///< of one session, leaders included
-
 struct HouseConfig {
   double rate_hz = 50;
   bool realtime = true;

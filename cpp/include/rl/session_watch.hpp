@@ -11,13 +11,6 @@
 
 namespace rl {
 
-[[nodiscard]] constexpr bool is_latched(State state) noexcept {
-  return state == State::fault || state == State::estop;
-}
-[[nodiscard]] constexpr bool has_torque(State state) noexcept {
-  return state != State::off && state != State::disarmed;
-}
-
 /// A local socket with an abstract name: it leaves no file behind and goes with its process.
 class NamedSocket {
  public:

@@ -21,11 +21,19 @@ namespace rl {
 constexpr std::size_t kRecords = 1U << 16U;
 constexpr std::size_t kNotes = 24;
 
-/// One consistent look. Fixed size, so that it can be copied word by word.
-struct Look {
+/// Where one arm of the robot is, and why.
+struct ArmLook {
   State state = State::disarmed;
   Reason reason = Reason::none;
   int joint = -1;
+};
+
+/// One consistent look. Fixed size, so that it can be copied word by word.
+struct Look {
+  State state = State::disarmed;  ///< of the arm that is worst off
+  Reason reason = Reason::none;
+  int joint = -1;
+  BoundedList<ArmLook, kMostChains> arms;
   std::int64_t cycle = 0;
   std::int64_t active_cycles = 0;
   std::int64_t captured = 0;  ///< newest reply

@@ -187,6 +187,7 @@ class DirectLoop:
                 state=self._state,
                 reason=self._reason,
                 cause=self._cause,
+                causes=[self._cause] if self._state == "HOLD" else [],
                 cycle=self._counts["cycles"],
                 active_cycles=self._counts["active"],
                 values=np.asarray(self._seen.values, np.float64),

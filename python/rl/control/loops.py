@@ -260,7 +260,7 @@ class JointLoop:
             whole.faults += tuple(look.faults)
         whole.moving = any(look.state in FOLLOWING for look in looks)
         own = (look for at, look in enumerate(looks) if at not in self._coupled)
-        whole.causes = tuple(look.cause for look in own if look.state == "HOLD")
+        whole.causes = tuple(cause for look in own for cause in look.causes)
         whole.given_up = any(look.state == "REST" and look.cause.name == "source_dead" for look in looks)
         whole.remaining = min(look.remaining for look in looks)
         whole.cycle, whole.active_cycles = looks[0].cycle, looks[0].active_cycles

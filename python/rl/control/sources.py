@@ -25,6 +25,7 @@ from rl.control.fit import unit
 from rl.control.loops import translated
 
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
+LOOKS = 2  # observations kept for each policy period
 BEHIND_NS = 5_000_000  # the loop shows a reading some ms after it was taken
 TOO_OLD = 5  # chunks in a row that the core refused as too old
 BEAT_S = 0.02  # between two signs of life; the watchdog waits 0.1
@@ -238,7 +239,7 @@ class PolicySource:
         remember: Callable[[Mapping[str, Any], int], None] = lambda observation, at: None,
     ) -> None:
         self.depth, self.remember = depth, remember
-        self._seen: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=depth + 2)
+        self._seen: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=LOOKS * (depth + 2))
         self.ready = ready  # waits until `infer` may be called, or says why it may not
         self.infer, self.inputs, self.cameras = infer, inputs, cameras
         self.period, self.execute = round(1e9 / fps), execute
@@ -335,15 +336,16 @@ class PolicySource:
         return None
 
     def _look(self, loop: Any) -> None:
-        """An observation a policy period, also while an inference runs. Its grid begins a moment behind a reading of
-        the loop, so that two looks do not now and then fall on the same side of a reading."""
-        due = 0
+        """Observations twice a policy period, also while an inference runs: an inference begins at any instant, and
+        the row that it takes for one a period ago is then no more than a quarter off. The grid begins a moment behind
+        a reading of the loop, so that two looks do not now and then fall on the same side of a reading."""
+        due, step = 0, self.period // LOOKS
         while not self._threads.over.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
             snapshot = loop.snapshot()
             now = time.monotonic_ns()
             at = int(snapshot.captured) or now
             self._seen.append((at, self.observe(snapshot.as_snapshot())))
-            due = due + self.period if now < due + self.period else at + self.period + BEHIND_NS
+            due = due + step if now < due + step else at + step + BEHIND_NS
 
     def _recall(self, now: int) -> None:
         while self._seen and self._seen[0][0] < now:
