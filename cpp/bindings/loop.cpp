@@ -437,6 +437,7 @@ void register_loop(py::module_& m) {
       .def("push_setpoint", &push_setpoint, py::arg("values"), py::arg("at"))
       .def("heartbeat", [](LoopHandle& self) { self.house->requests().beat(rl::now_ns()); })
       .def("request_stop", &request_stop, py::arg("policy") = "")
+      .def("hold", [](LoopHandle& self) { self.house->requests().hold(); })
       .def("estop", [](LoopHandle& self) { self.house->requests().estop(); })
       .def("resume", [](LoopHandle& self) { self.house->requests().resume(); })
       .def("reset", [](LoopHandle& self) { self.house->requests().reset(); })

@@ -309,7 +309,7 @@ bool ArmPlanner::writes(const Decision& decision) noexcept {
 
 void ArmPlanner::plan(const Reading& reading, const Demand& demand, bool coupled, const Tick& tick,
                       Plan& out) noexcept {
-  events_.coupled = coupled;
+  events_.coupled = events_.coupled || coupled;
   const Decision decision = machine_.step(events_, tick.now);
   out.arms.push_back(decision);
   if (torque_on_) watch_motion(reading, decision);

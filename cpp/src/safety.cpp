@@ -87,7 +87,7 @@ const char* to_string(Reason reason) noexcept {
     case Reason::unguarded:
       return "the guardian's second hand is gone; start the session again";
     case Reason::coupled:
-      return "another arm of the robot is held";
+      return "another part of the robot is held";
   }
   return "";
 }

@@ -406,6 +406,20 @@ TEST_CASE("a cause of HOLD in one arm holds the other; neither holds the other o
   CHECK(pair.state(1) == State::active);
 }
 
+TEST_CASE("an arm that is told to hold does so in its next tick and goes on when it is resumed") {
+  Stand stand;
+  stand.to_active();
+  stand.requests.hold();
+  CHECK(stand.run(1, 0) == State::hold);
+  CHECK(stand.last.decision.reason == rl::Reason::coupled);
+  CHECK(stand.run(20, 0) == State::hold);
+  stand.requests.hold();  // in HOLD it changes nothing, and is not kept
+  stand.run(1, 0);
+  stand.requests.resume();
+  stand.run(3, 0);
+  CHECK(stand.run(30, 0) == State::active);
+}
+
 TEST_CASE("a dead source lays down the arm that can move while the other one stays in FAULT") {
   auto two = Pair::two();
   two.safety.hold_to_rest = 200 * kMs;

@@ -271,6 +271,7 @@ class Reason:
     released: Reason
     guardian_died: Reason
     unguarded: Reason
+    coupled: Reason
 
 class LoopSnapshot:
     """One consistent look; never blocks the loop."""
@@ -313,6 +314,8 @@ class ControlLoop:
     def heartbeat(self) -> None: ...
     def request_stop(self, policy: str = "") -> None:
         """'' : the configured policy. A second call within 2 s: off now."""
+    def hold(self) -> None:
+        """For another part of the robot that has to stop: SOFT_START and ACTIVE end in HOLD."""
     def estop(self) -> None: ...
     def resume(self) -> None: ...
     def reset(self) -> None: ...

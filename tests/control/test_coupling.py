@@ -43,6 +43,9 @@ class Part:
     def heartbeat(self):
         self.heard.append("beat")
 
+    def hold(self):
+        self.heard.append("hold")
+
     def resume(self):
         self.heard.append("resume")
 
@@ -63,17 +66,16 @@ def test_an_e_stop_of_one_part_is_one_of_all():
 
 
 @pytest.mark.parametrize("cause", ["HOLD", "FAULT"])
-def test_nothing_reaches_a_moving_part_while_another_is_held(cause):
+def test_a_moving_part_is_told_to_hold_while_another_is_held(cause):
     whole, (moving, held) = joined("ACTIVE", cause)
     whole.couple()
-    whole.heartbeat()
-    assert whole.push_setpoint(np.zeros(2), 1) == ""
-    assert moving.heard == []
-    assert held.heard == ["beat", [0.0]]
-    moving.state = "HOLD"  # its watchdog; what comes now keeps its stream fresh
+    whole.couple()
+    assert moving.heard == ["hold", "hold"]  # until it does
+    assert held.heard == []
+    moving.state = "HOLD"
     whole.couple()
     whole.heartbeat()
-    assert moving.heard == ["beat"]
+    assert moving.heard == ["hold", "hold", "beat"]
 
 
 def test_who_holds_because_of_another_goes_on_after_it_and_holds_nobody():
@@ -83,20 +85,28 @@ def test_who_holds_because_of_another_goes_on_after_it_and_holds_nobody():
     whole.couple()
     whole.resume()
     whole.couple()
-    assert led.heard == []
+    assert led.heard == ["hold"]
     assert own.heard == ["resume"]
     own.state = "SOFT_START"
     whole.couple()
-    whole.heartbeat()
-    assert own.heard == ["resume", "beat"]  # not muted by the HOLD that it caused
-    assert led.heard == ["resume", "beat"]
+    assert own.heard == ["resume"]  # not held by the HOLD that it caused
+    assert led.heard == ["hold", "resume"]
     led.state = "ACTIVE"
     whole.couple()
     led.state = "HOLD"  # now by a cause of its own
     own.state = "ACTIVE"
     whole.couple()
-    whole.heartbeat()
-    assert own.heard == ["resume", "beat"]
+    assert own.heard == ["resume", "hold"]
+
+
+def test_who_was_told_to_hold_holds_nobody_though_the_cause_is_gone_by_then():
+    whole, (led, own) = joined("ACTIVE", "HOLD")
+    whole.couple()
+    own.state = "ACTIVE"  # before the other one had held
+    whole.couple()
+    led.state = "HOLD"
+    whole.couple()
+    assert own.heard == []
 
 
 @pytest.mark.parametrize("wrong", [[np.nan, 0.0], [0.0, np.inf], [0.0, 1e300]])

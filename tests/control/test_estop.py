@@ -249,7 +249,7 @@ def test_a_loop_in_python_is_resumed_into_a_stream_only():
 def test_a_request_to_go_on_is_not_kept_for_a_later_hold():
     with moving(0) as (_, loop, push):
         loop.resume()  # nothing holds it
-        loop.hold("for a test")
+        loop.hold()
         for _ in range(20):
             push()
             time.sleep(0.01)

@@ -30,6 +30,8 @@ class Requests {
     policy_.store(policy, std::memory_order_relaxed);
     stop_.fetch_add(1, std::memory_order_release);
   }
+  /// For another part of the robot that has to stop.
+  void hold() noexcept { hold_.store(true, std::memory_order_release); }
   void estop() noexcept { estop_.store(true, std::memory_order_release); }
   void resume() noexcept { resume_.store(true, std::memory_order_release); }
   void reset() noexcept { reset_.store(true, std::memory_order_release); }
@@ -60,6 +62,7 @@ class Requests {
     events.stop_policy = policy_.load(std::memory_order_relaxed);
     events.closing = closing_.load(std::memory_order_acquire);
     events.estop = estop_.exchange(false, std::memory_order_acq_rel);
+    events.coupled = hold_.exchange(false, std::memory_order_acq_rel);
     events.resume = resume_.exchange(false, std::memory_order_acq_rel);
     events.reset = reset_.exchange(false, std::memory_order_acq_rel);
     events.release = release_.exchange(false, std::memory_order_acq_rel);
@@ -70,6 +73,7 @@ class Requests {
   std::atomic<Closing> closing_{Closing::no};
   std::atomic<std::uint32_t> stop_{0};
   std::atomic<StopPolicy> policy_{StopPolicy::rest};
+  std::atomic<bool> hold_{false};
   std::atomic<bool> estop_{false};
   std::atomic<bool> resume_{false};
   std::atomic<bool> reset_{false};

@@ -111,7 +111,7 @@ struct Events {
   bool unguarded = false;  ///< nobody would take over if this process died
   bool overrun = false;
   bool illegal_burst = false;
-  bool coupled = false;  ///< another arm of the robot has to stop
+  bool coupled = false;  ///< another arm, or another part of the robot, has to stop
 
   bool at_rest = true;         ///< the goal does not move
   bool near_setpoint = false;  ///< within `jump`

@@ -168,11 +168,11 @@ class DirectLoop:
         with self._lock:
             self._enter("ESTOP", "e-stop", self._why.estop)
 
-    def hold(self, reason: str) -> None:
-        """Brakes and keeps its place until it is resumed."""
+    def hold(self) -> None:
+        """For another part of the robot that has to stop: brakes and keeps its place until it is resumed."""
         with self._lock:
             if self._state in FOLLOWING:
-                self._enter("HOLD", reason)
+                self._enter("HOLD", "another part of the robot is held", self._why.coupled)
 
     def resume(self) -> None:
         """Goes on, slowly at first, as soon as the robot stands, its state is fresh and set points stream in."""
@@ -187,7 +187,7 @@ class DirectLoop:
                 state=self._state,
                 reason=self._reason,
                 cause=self._cause,
-                causes=[self._cause] if self._state == "HOLD" else [],
+                causes=[self._cause] if self._state == "HOLD" and self._cause != self._why.coupled else [],
                 cycle=self._counts["cycles"],
                 active_cycles=self._counts["active"],
                 values=np.asarray(self._seen.values, np.float64),

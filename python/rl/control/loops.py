@@ -96,7 +96,7 @@ class JointLoop:
         self.axes: tuple[Axis, ...] = ()  # limits of the whole action vector
         self.asked = 0.0  # when the stop was last asked for, s of the monotonic clock; 0: never
         self._coupled: set[int] = set()  # members that are held because another one is
-        self._mute: set[int] = set()  # of those, whoever does not stand yet: nothing reaches them
+        self._told: set[int] = set()  # of those, whoever was told to hold and does not yet
         self._resume_until = 0.0
 
     @classmethod
@@ -173,14 +173,14 @@ class JointLoop:
         """The first refusal, '' when every loop took its part. A chunk (T, A) with one bad row is refused whole."""
         parts = self._parts(np.asarray(chunk))
         pairs = zip(self.members, parts, strict=True)
-        answers = [m.loop.push_chunk(observed, period, part) for at, (m, part) in enumerate(pairs) if self._hears(at)]
+        answers = [member.loop.push_chunk(observed, period, part) for member, part in pairs]
         return next(filter(None, answers), "")
 
     def push_setpoint(self, values: NDArray[np.float64], at: int) -> str:
         """As `push_chunk`, for one set point (A,)."""
         parts = self._parts(np.asarray(values, np.float64)[None])
         pairs = zip(self.members, parts, strict=True)
-        answers = [m.loop.push_setpoint(part[0], at) for k, (m, part) in enumerate(pairs) if self._hears(k)]
+        answers = [member.loop.push_setpoint(part[0], at) for member, part in pairs]
         return next(filter(None, answers), "")
 
     def _parts(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
@@ -193,12 +193,8 @@ class JointLoop:
         return [np.ascontiguousarray(rows[:, member.actions]) for member in self.members]
 
     def heartbeat(self) -> None:
-        for at, member in enumerate(self.members):
-            if self._hears(at):
-                member.loop.heartbeat()
-
-    def _hears(self, at: int) -> bool:
-        return at not in self._mute
+        for member in self.members:
+            member.loop.heartbeat()
 
     def request_stop(self, policy: str = "") -> None:
         self.asked = time.monotonic()
@@ -228,16 +224,16 @@ class JointLoop:
                 if state != "ESTOP" and not member.loop.wait(0.0):
                     member.loop.estop()
             return
-        self._coupled &= {at for at, state in enumerate(states) if state == "HOLD" or at in self._mute}
         moving = {at for at, state in enumerate(states) if state in FOLLOWING}
+        self._told &= moving
+        self._coupled &= self._told | {at for at, state in enumerate(states) if state == "HOLD"}
         stopped = any(state in ("HOLD", "FAULT") and at not in self._coupled for at, state in enumerate(states))
-        self._mute = moving if stopped else set()
-        self._coupled |= self._mute
-        for at in self._mute:
-            loop = self.members[at].loop
-            if isinstance(loop, DirectLoop):  # the core's own hears nothing and so holds within its 100 ms
-                loop.hold("another part of the robot is held")
-        if not stopped and time.monotonic() < self._resume_until:
+        if stopped:
+            self._told |= moving
+            self._coupled |= moving
+            for at in moving:
+                self.members[at].loop.hold()
+        elif time.monotonic() < self._resume_until:
             for at in self._coupled - moving:
                 self.members[at].loop.resume()
 
