@@ -20,10 +20,13 @@ from benchmarks.faults import (
     chunk_boundaries,
     compressed,
     eeprom,
+    ends,
     kills,
     late_replies,
+    load,
     loss,
     lost_reply,
+    motors,
     silent_motor,
     stall,
 )
@@ -184,6 +187,70 @@ def _estop(found: Outcome) -> list[Figure]:
     ]
 
 
+def _reboot(found: Outcome) -> list[Figure]:
+    f = found.figures
+    return [
+        at_most("motor starts anew: cycles from its next reply to FAULT, most", f["ticks_max"], 2, "cycles", 0),
+        *(at_all(f"motor starts anew: {n.replace('_', ' ')}", found, n) for n in ("moved_on", "limp")),
+    ]
+
+
+def _overload(seconds: float) -> Campaign:
+    what = f"overload bit for {seconds:g} s"
+
+    def judged(found: Outcome) -> list[Figure]:
+        f = found.figures
+        lasting = seconds > 1
+        return [
+            at_most(f"{what}: cycles to HOLD, most", f["ticks_max"], 2, "cycles", 0),
+            at_all(f"{what}: torque limit halved", found, "halved", found.work),
+            at_all(f"{what}: in FAULT", found, "faulted", found.work if lasting else 0),
+            *([] if lasting else [at_all(f"{what}: torque limit restored", found, "restored", found.work)]),
+        ]
+
+    return lambda part, seed: motors.overload(seconds, seed=seed), judged
+
+
+def _hang_up(seconds: float) -> Campaign:
+    what = f"hang-up for {seconds:g} s"
+
+    def judged(found: Outcome) -> list[Figure]:
+        f = found.figures
+        return [
+            Figure(f"{what}: FAULT after, most; reset accepted after the return, most",
+                   f"{f['fault_ms_max']:.0f} ms; {f['back_s_max']:.2f} s"),
+            at_all(f"{what}: arms that moved before they were armed again", found, "moved_by_itself"),
+            at_all(f"{what}: armed again", found, "armed_again", found.work),
+        ]  # fmt: skip
+
+    return lambda part, seed: motors.hang_up(seconds, scaled(20, part, 1), seed), judged
+
+
+def _signals(found: Outcome) -> list[Figure]:
+    f, what = found.figures, f"signals at any instant ({found.figures['moving']:g} under torque)"
+    names = ("left_on", "wrong_code", "tracebacks")
+    return [
+        *(at_all(f"{what}: {n.replace('_', ' ')}", found, n) for n in names),
+        Figure(f"{what}: signal to the end of the session, most", f"{f['end_s_max']:.1f} s"),
+    ]
+
+
+def _races(found: Outcome) -> list[Figure]:
+    return [at_all(f"start-up races: {n.replace('_', ' ')}", found, n) for n in ("both", "unnamed", "stuck", "left_on")]
+
+
+def _load(kind: str) -> Campaign:
+    def judged(found: Outcome) -> list[Figure]:
+        f, what = found.figures, f"host busy ({kind}), real-time {'allowed' if found.figures['realtime'] else 'not'}"
+        beside = f"without {f['quiet_p99']:.2f} ms"
+        return [
+            at_least(f"{what}: rate (without {f['quiet_rate_hz']:.3f})", f["busy_rate_hz"], 49.95, "Hz"),
+            at_most(f"{what}: period error p99 ({beside})", f["busy_p99"], 0.3 if f["realtime"] else 3, "ms"),
+        ]
+
+    return lambda part, seed: load.run(kind, max(5.0, 60 * part), seed), judged
+
+
 def scaled(full: int, part: float, least: int) -> int:
     return max(least, round(full * part))
 
@@ -199,6 +266,12 @@ CAMPAIGNS: dict[str, Campaign] = {
     "line_loss": (lambda _, seed: compressed.loss(seed), _line_loss),
     "stall": (lambda part, seed: stall.run(scaled(100, part, 5), seed), _stall),
     "silent_motor": (lambda part, seed: silent_motor.run(seed=seed), _silent),
+    "reboot": (lambda part, seed: motors.reboot(seed=seed), _reboot),
+    **{f"overload_{seconds:g}": _overload(seconds) for seconds in (0.03, 0.5, 2.0)},
+    **{f"hang_up_{seconds:g}": _hang_up(seconds) for seconds in (0.1, 1.0, 10.0)},
+    "signals": (lambda part, seed: ends.signals(scaled(300, part, 3), seed), _signals),
+    "races": (lambda part, seed: ends.races(scaled(20, part, 1), seed), _races),
+    **{f"load_{kind}": _load(kind) for kind in load.LOADS},
     "eeprom": (lambda part, seed: eeprom.run(scaled(100, part, 3)), _eeprom),
     "adversarial": (lambda part, seed: adversarial.run(scaled(1_000_000, part, 5_000), seed), _adversarial),
     "guardian_start": (lambda part, seed: kills.start(scaled(100, part, 5), seed), _start),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ def limits() -> Any:
     )  # fmt: skip
 
 
-def bus_of(emulator: Any, energise: bool = True) -> Any:
-    bus = _core.ServoBus(emulator.port, "sts3215", emulator.calibration(), energise=energise)
+def bus_of(emulator: Any, energise: bool = True, port: str = "") -> Any:
+    bus = _core.ServoBus(port or emulator.port, "sts3215", emulator.calibration(), energise=energise)
     bus.open()
     bus.configure()
     return bus
@@ -54,7 +55,10 @@ def bus_of(emulator: Any, energise: bool = True) -> Any:
 class Rig:
     """A loop on `arm`, driven by a waving leader (`source` "leader") or by what the caller pushes."""
 
-    def __init__(self, *, seed: int = 0, rate: float = 50.0, source: str = "leader", **changed: Any) -> None:
+    def __init__(
+        self, *, seed: int = 0, rate: float = 50.0, source: str = "leader", link: Path | None = None, **changed: Any
+    ) -> None:
+        """`link`: the arm is known by this path, as by a name of udev's; `changed`: of the loop's configuration."""
         # No USB grid: it would round the times of the goals that are measured here.
         self.arm = _core.Emulator(seed=seed, profile="wire")
         self.leader = (
@@ -69,10 +73,19 @@ class Rig:
         for name, value in changed.items():
             setattr(config, name, value)
         leaders = [] if self.leader is None else [(slice(0, 6), bus_of(self.leader, energise=False))]
-        self.loop = _core.ControlLoop([(slice(0, 6), bus_of(self.arm))], limits(), config, leaders)
+        self.link = link
+        self.point()
+        bus = bus_of(self.arm, port="" if link is None else str(link))
+        self.loop = _core.ControlLoop([(slice(0, 6), bus)], limits(), config, leaders)
         begin = _core.monotonic_ns()
         self.loop.start()
         self.started_ms = (_core.monotonic_ns() - begin) / 1e6  # until the first cycle
+
+    def point(self) -> None:
+        """The link leads to the arm, wherever it is now."""
+        if self.link is not None:
+            self.link.unlink(missing_ok=True)
+            self.link.symlink_to(self.arm.port)
 
     def __enter__(self) -> Rig:
         return self

@@ -45,6 +45,7 @@ ArmPlanner::ArmPlanner(const PlannerConfig& config, std::size_t arm, Tally& tall
 void ArmPlanner::armed(const Reading& reading, bool ramp) noexcept {
   for (std::size_t k = begin_; k < end_; ++k) motion_[k] = {reading.values[k], 0, 0};
   torque_on_ = arm_passed_ = true;
+  cut_off_ = false;
   derated_ = derated_written_ = pulled_ = limp_ = 0;
   obstacles_.begin({reading.values.data(), config_.axes.size()});
   torque_written_ = ramp ? 0 : -1;
@@ -64,6 +65,7 @@ bool ArmPlanner::stands() const noexcept {
 
 void ArmPlanner::look_at_joints(const Reading& reading, std::int64_t now) noexcept {
   events_.hang_up = has(reading.hang_up, arm_);
+  cut_off_ = cut_off_ || events_.hang_up;
   events_.unguarded = reading.unguarded;
   stale_ = 0;
   for (std::size_t k = begin_; k < end_; ++k) {
@@ -296,10 +298,11 @@ void ArmPlanner::watch_motion(const Reading& reading, const Decision& decision) 
   let_go(reading, decision);
 }
 
-/// Whether a goal leaves. An e-stop's is repeated, then the bus is left alone.
+/// Whether a goal leaves. An e-stop's is repeated, then the bus is left alone. A port that has come back
+/// carries none: where the arm braked to meanwhile, no motor has gone.
 bool ArmPlanner::writes(const Decision& decision) noexcept {
   const State state = decision.state;
-  const bool silent = state == State::disarmed || state == State::off || !torque_on_;
+  const bool silent = state == State::disarmed || state == State::off || !torque_on_ || cut_off_;
   const bool stopped = state == State::estop && stands() && stop_writes_ >= kStopWrites;
   const bool out = !silent && !stopped;
   if (state == State::estop && stands() && out) ++stop_writes_;

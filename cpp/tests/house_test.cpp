@@ -379,10 +379,7 @@ TEST_CASE("a cable that was pulled and comes back under another number moves not
   CHECK(eventually([&] { return push(), house.look().missing == 0; }));
   CHECK(state() == rl::State::fault);
   CHECK(!house.arm().ok());
-  const auto since = emulator.goals();
-  CHECK(std::all_of(since.begin() + static_cast<std::ptrdiff_t>(held.size()), since.end(),
-                    [&](const auto& goals) { return goals == held.back(); }));
-  CHECK(since.size() > held.size());  // the goal where it stood is written again
+  CHECK(emulator.goals().size() == held.size());  // not even the goal where it braked to meanwhile
   house.requests().reset();
   CHECK(eventually([&] { return push(), state() == rl::State::disarmed; }));
   REQUIRE(house.arm().ok());

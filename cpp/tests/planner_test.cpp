@@ -454,6 +454,8 @@ TEST_CASE("an emergency stop is one of all arms, a reset too; each is armed wher
   CHECK(pair.state(1) == State::hold);
   CHECK(pair.planner.may_arm() == 0);  // reset first
   pair.reading.hang_up = 0;
+  pair.run(5, 20);
+  CHECK((pair.last.withheld & 1U) != 0);  // its motors stand at the last goal that they got
   pair.requests.reset();
   pair.run(1, 20);
   CHECK(pair.state(0) == State::disarmed);
@@ -569,6 +571,7 @@ struct Chance : Stand {
   std::array<bool, kAxes> moving{};            ///< its arm had a goal in the last tick
   std::array<std::int64_t, kAxes> armed_at{};  ///< 0: nothing was written since
   std::array<bool, kAxes> torque{};            ///< of an arm
+  std::array<bool, kAxes> cut_off{};           ///< its port was gone
   int since_estop = -1;
 
   void estop() {
@@ -597,8 +600,9 @@ void look_at_invariants(Chance& it, const rl::Plan& plan, const rl::Plan& before
     const bool armed_now = was == State::disarmed || was == State::off;  // held from its next tick on
     if (other && !armed_now) CHECK(state != State::soft_start && state != State::active);
     const bool still = it.arm_of[0] == it.arm_of[1] ? it.silent == 3 : ((it.silent >> arm) & 1U) != 0;
-    if (it.since_estop == 0 && it.torque[arm] && !plan.decision.ended && !still && plan.limp == 0)
-      CHECK(it.writes(arm, plan));
+    const bool able = it.torque[arm] && !it.cut_off[arm] && plan.limp == 0 && !still;
+    if (it.since_estop == 0 && able && !plan.decision.ended) CHECK(it.writes(arm, plan));
+    if (it.cut_off[arm]) CHECK(!it.writes(arm, plan));
   }
   const double dt = static_cast<double>(kPeriod) * 1e-9;
   for (std::size_t k = 0; k < kAxes; ++k) {
@@ -676,6 +680,8 @@ struct Twins {
     for (Chance* it : {&clean, &dirty}) {
       it->reading.rebooted = event == 0 ? 1 : 0;
       it->reading.hang_up = event == 1 ? ports : 0;
+      for (std::size_t arm = 0; arm < it->arms; ++arm)
+        it->cut_off[arm] = it->cut_off[arm] || ((it->reading.hang_up >> arm) & 1U) != 0;
       it->reading.status[k] = event < 6 && event > 1 ? 32 : 0;
       if (event >= 10 && event < 16) it->silent ^= 1ULL << k;
       if (event >= 20 && event < 24) it->blocked ^= 1ULL << k;
@@ -702,6 +708,7 @@ struct Twins {
         it->armed_at[k] = it->now;
         it->moving[k] = false;
         it->torque[it->arm_of[k]] = true;
+        it->cut_off[it->arm_of[k]] = false;
       }
       it->arm(arms);
     }

@@ -10,10 +10,13 @@ from benchmarks.faults import (
     adversarial,
     chunk_boundaries,
     eeprom,
+    ends,
     kills,
     late_replies,
+    load,
     loss,
     lost_reply,
+    motors,
     silent_motor,
     stall,
 )
@@ -123,3 +126,40 @@ def test_an_emergency_stop_is_written_at_once_and_nothing_moves_after_it() -> No
     figures = kills.estop(4).figures
     assert figures["stop_ms_p50"] <= 40
     assert figures["unlatched"] == 0
+
+
+def test_a_motor_that_starts_anew_is_a_fault_and_nothing_moves_on() -> None:
+    figures = motors.reboot((2, 5)).figures
+    assert figures["ticks_p50"] <= 2
+    assert figures["moved_on"] == figures["limp"] == 0
+
+
+@pytest.mark.parametrize(("seconds", "faulted"), [(0.03, 0), (2.0, 1)])
+def test_an_overload_holds_in_the_same_cycle_with_half_the_torque(seconds: float, faulted: int) -> None:
+    figures = motors.overload(seconds, (3,)).figures
+    assert figures["ticks_p50"] <= 2
+    assert figures["halved"] == 1
+    assert figures["faulted"] == faulted
+    assert figures["restored"] == 1 - faulted
+
+
+def test_a_cable_that_was_pulled_moves_nothing_by_itself() -> None:
+    figures = motors.hang_up(0.1, 1).figures
+    assert figures["moved_by_itself"] == 0
+    assert figures["armed_again"] == 1
+
+
+def test_a_signal_at_any_instant_ends_without_torque() -> None:
+    figures = ends.signals(3).figures
+    assert figures["left_on"] == figures["wrong_code"] == figures["tracebacks"] == 0
+
+
+def test_of_two_sessions_on_one_port_one_runs_and_a_killed_one_is_in_nobodys_way() -> None:
+    figures = ends.races(1).figures
+    assert figures["both"] == figures["unnamed"] == figures["stuck"] == figures["left_on"] == 0
+
+
+def test_short_processes_beside_it_do_not_hold_a_loop_up() -> None:
+    figures = load.run("processes", 5).figures
+    assert figures["busy_cycles"] > 200
+    assert figures["busy_p50"] < 1

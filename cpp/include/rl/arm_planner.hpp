@@ -90,6 +90,8 @@ class ArmPlanner {
   bool torque_on_ = false;
   bool arm_passed_ = false;
   bool released_ = false;
+  bool cut_off_ =
+      false;  ///< its port was gone since it was armed: the motors keep the last goal that they got
   std::int64_t overloaded_ = 0;                    ///< since when
   std::array<std::int64_t, kMostAxes> silence_{};  ///< ns of requests left unanswered
   std::int64_t last_look_ = 0;
