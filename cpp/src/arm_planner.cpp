@@ -52,6 +52,12 @@ void ArmPlanner::armed(const Reading& reading, bool ramp) noexcept {
   stop_writes_ = 0;
 }
 
+/// The port is gone: the motors keep the last goal that they got, and so does the plan.
+void ArmPlanner::stay() noexcept {
+  cut_off_ = true;
+  for (std::size_t k = begin_; k < end_; ++k) motion_[k] = {motion_[k].position, 0, 0};
+}
+
 void ArmPlanner::released(bool all_off) noexcept {
   released_ = true;
   if (all_off) torque_on_ = false;
@@ -65,7 +71,7 @@ bool ArmPlanner::stands() const noexcept {
 
 void ArmPlanner::look_at_joints(const Reading& reading, std::int64_t now) noexcept {
   events_.hang_up = has(reading.hang_up, arm_);
-  cut_off_ = cut_off_ || events_.hang_up;
+  if (events_.hang_up && !cut_off_) stay();
   events_.unguarded = reading.unguarded;
   stale_ = 0;
   for (std::size_t k = begin_; k < end_; ++k) {
@@ -258,9 +264,10 @@ void ArmPlanner::derate(const Reading& reading, const Decision& decision) noexce
   }
 }
 
-/// A motor that burns is not helped by holding on: in a fault it is switched off, alone.
+/// A motor that burns is not helped by holding on: in a fault it is switched off, alone; so it is where the
+/// arm waits for its release.
 void ArmPlanner::let_go(const Reading& reading, const Decision& decision) noexcept {
-  if (decision.state != State::fault) return;
+  if (decision.state != State::fault && decision.state != State::off) return;
   for (std::size_t k = begin_; k < end_; ++k) {
     if ((reading.status[k] & kBurningBits) != 0 || reading.temperature[k] >= kTooHot) limp_ |= 1ULL << k;
   }
@@ -299,7 +306,7 @@ void ArmPlanner::watch_motion(const Reading& reading, const Decision& decision) 
 }
 
 /// Whether a goal leaves. An e-stop's is repeated, then the bus is left alone. A port that has come back
-/// carries none: where the arm braked to meanwhile, no motor has gone.
+/// carries none before the arm is armed again.
 bool ArmPlanner::writes(const Decision& decision) noexcept {
   const State state = decision.state;
   const bool silent = state == State::disarmed || state == State::off || !torque_on_ || cut_off_;
@@ -317,7 +324,7 @@ void ArmPlanner::plan(const Reading& reading, const Demand& demand, bool coupled
   out.arms.push_back(decision);
   if (torque_on_) watch_motion(reading, decision);
   // The first goal of a session is the measured pose, written once more before anything moves.
-  if (torque_on_ && !events_.arm_passed) move(demand, decision.state, tick);
+  if (torque_on_ && !cut_off_ && !events_.arm_passed) move(demand, decision.state, tick);
 
   const bool write = writes(decision);
   out.write = out.write || write;

@@ -251,31 +251,37 @@ void BusGroup::hold_at(std::uint64_t arms, const Reading& reading) noexcept {
 Arming BusGroup::arm_checked(std::uint64_t arms, Reading& reading) noexcept {
   ArmAnswer answer = check(arms);
   std::int64_t stamp = 0;
-  ServoChain::Found found;
-  const std::uint64_t before = board_.energised.load(std::memory_order_relaxed) & axes_of(arms);
+  std::array<ServoChain::Found, kMostChains> found{};
+  const std::uint64_t before = board_.energised.load(std::memory_order_relaxed);
   bool on = answer.trouble.none();
   for (std::size_t i = 0; i < drives_.size() && on; ++i) {
     if (((arms >> i) & 1U) == 0) continue;
     answer.part = i;
-    on = switch_on(drives_[i], answer, reading, stamp, found);
+    on = switch_on(drives_[i], answer, reading, stamp, found[i]);
   }
   if (!on) {
-    // What had torque before, ours or another's, keeps it: an arm that stood must not fall.
-    if ((board_.energised.load(std::memory_order_relaxed) & axes_of(arms)) != 0 && before == 0 && !found.on) {
-      static_cast<void>(release(arms));
+    // An arm in which any motor had torque before, ours or another's, keeps it: what stood must not fall.
+    std::uint64_t ours = 0;
+    for (std::size_t i = 0; i < drives_.size(); ++i) {
+      const std::uint64_t own = axes_of(arms & (1ULL << i));
+      const bool any = (board_.energised.load(std::memory_order_relaxed) & own) != 0;
+      if (any && (before & own) == 0 && !found[i].on) ours |= 1ULL << i;
     }
+    if (ours != 0) static_cast<void>(release(ours));
     answer_arm(answer);
     return Arming::refused;
   }
   std::int64_t none = 0;
   board_.first_goal.compare_exchange_strong(none, stamp, std::memory_order_acq_rel);
   if (taking_over_) {
-    for (const BusPart& part : drives_) part.bus->chain.raise_torque(0);
+    for (std::size_t i = 0; i < drives_.size(); ++i)
+      if (((arms >> i) & 1U) != 0) drives_[i].bus->chain.raise_torque(0);
   }
   hold_at(arms, reading);
   answer.armed = true;
   answer_arm(answer);
-  return found.off ? Arming::switched_on : Arming::taken_over;
+  const bool off = std::any_of(found.begin(), found.end(), [](const auto& arm) { return arm.off; });
+  return off ? Arming::switched_on : Arming::taken_over;
 }
 
 }  // namespace rl

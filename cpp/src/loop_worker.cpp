@@ -116,11 +116,12 @@ LoopWorker::LoopWorker(const LoopMemory& memory, std::vector<BusPart> drives, st
       journal_(shared_, memory.records()) {}
 
 Result<> LoopWorker::look() {
-  for (const auto* parts : {&bus_.drives(), &bus_.leaders()}) {
-    for (const BusPart& part : *parts) {
-      const std::lock_guard lock(part.bus->mutex);
-      if (auto seen = first_look(part.bus->chain); !seen.ok()) return seen;
-    }
+  for (std::size_t i = 0; i < bus_.chains().size(); ++i) {  // the drives come first
+    const bool driven = i < bus_.drives().size();
+    if (driven && ((bus_.armable() >> i) & 1U) == 0) continue;
+    const BusPart& part = driven ? bus_.drives()[i] : bus_.leaders()[i - bus_.drives().size()];
+    const std::lock_guard lock(part.bus->mutex);
+    if (auto seen = first_look(part.bus->chain); !seen.ok()) return seen;
   }
   for (const BusPart& part : bus_.leaders()) {  // a leader is moved by hand: never under torque
     const std::uint64_t held = part.bus->chain.relax();

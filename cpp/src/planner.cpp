@@ -20,10 +20,12 @@ int rank(State state) noexcept {
   return static_cast<int>(std::find(kOrder.begin(), kOrder.end(), state) - kOrder.begin());
 }
 
-/// Of two that are equally badly off, the one that says why.
+/// Of two that are equally badly off, the one that says why, or what is new.
 bool worse(const Decision& a, const Decision& b) noexcept {
   if (a.state != b.state) return rank(a.state) > rank(b.state);
-  return b.reason == Reason::coupled && a.reason != Reason::coupled;
+  const bool led_a = a.reason == Reason::coupled;
+  const bool led_b = b.reason == Reason::coupled;
+  return led_a != led_b ? led_b : a.entered && !b.entered;
 }
 
 Decision whole(const Plan& plan) noexcept {

@@ -191,6 +191,7 @@ Reason SafetyMachine::hold_cause(const Events& events, int& joint) const noexcep
 
 bool SafetyMachine::stops_others(const Events& events, std::int64_t now) const noexcept {
   if (is_latched(state_)) return true;
+  if (state_ == State::off) return release_pending_ && events.torque_on;  // it is let go once all stand
   if (!moving()) return false;
   int joint = -1;
   Events own = events;
@@ -211,7 +212,8 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     return true;
   }
   if (!is_latched(state_)) return false;
-  if (events.reset && !events.estop && cause == Reason::none) {
+  // Not while a stop is pending: in DISARMED it would let go of what is held.
+  if (events.reset && !events.estop && !stop_pending_ && cause == Reason::none) {
     enter(State::disarmed, Reason::reset, -1, now);
     return true;
   }
@@ -237,6 +239,8 @@ bool SafetyMachine::step_exit(const Events& events, std::int64_t now) noexcept {
   }
   if (state_ == State::off && stop_pending_ && !release_pending_) {
     end(events.torque_on ? 1 : 0);
+    if (events.reset)
+      stop_pending_ = false;  // carried out; another arm's was dropped by a fault, and it goes on
     return true;
   }
   return false;

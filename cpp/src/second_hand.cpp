@@ -28,6 +28,8 @@ constexpr int kSecondPriority = 60;  // below the guardian's
 constexpr std::int64_t kTakeOver = 5 * kSecond;
 constexpr int kAttend = 4;  // ms: how long a request of the session may wait while the own loop runs
 
+bool has(std::uint64_t mask, std::size_t bit) noexcept { return ((mask >> bit) & 1U) != 0; }
+
 int wake_timer() noexcept {
   const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   itimerspec every{};
@@ -70,9 +72,7 @@ SecondHand::SecondHand(const LoopMemory& watched, LoopMemory memory, Parts parts
       records_(kRecords, shared_.plan.house.planner.axes.size(), watched.records(), shared_.journal.records),
       memory_(std::move(memory)),
       parts_(std::move(parts)),
-      standby_(std::make_unique<LoopWorker>(memory_, parts_.drives, parts_.leaders)) {
-  standby_->take_over();
-}
+      standby_(std::make_unique<LoopWorker>(memory_, parts_.drives, parts_.leaders)) {}
 
 /// What is there now: what a later stack or heap needs must not fail for a limit.
 void SecondHand::lock_memory() noexcept {
@@ -148,8 +148,8 @@ void SecondHand::remember() noexcept {
 /// The guardian's loop writes no files; its last cycles are kept from here, once for each fault. `aside`: in
 /// a thread of normal priority, since a slow disk must not keep this one from watching.
 void SecondHand::watch_latch(bool aside) noexcept {
-  const bool latched = seen_ && is_latched(last_.state);
-  const bool fresh = latched && !latched_;
+  const std::uint64_t latched = seen_ ? arms_in(is_latched) : 0;
+  const bool fresh = (latched & ~latched_) != 0;
   latched_ = latched;
   if (!fresh) return;
   if (recorder_.joinable()) recorder_.join();
@@ -176,11 +176,45 @@ void SecondHand::write_record() noexcept {
   shared_.house.add_note(note.data());
 }
 
-void SecondHand::open_ports() {
-  std::size_t number = 0;  // in the plan, the drives come first
-  for (const BusPart& part : parts_.drives) {
-    ServoChain& chain = part.bus->chain;
-    const auto& port = shared_.plan.chains[number++].port;  // it may have come back elsewhere
+/// Before the first whole look nobody knows: as if nothing had been driven.
+State SecondHand::state_of(std::size_t arm) const noexcept {
+  return seen_ && arm < last_.arms.size() ? last_.arms[arm].state : State::disarmed;
+}
+
+std::uint64_t SecondHand::arms_in(bool (*which)(State)) const noexcept {
+  std::uint64_t out = 0;
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    if (which(state_of(arm))) out |= 1ULL << arm;
+  }
+  return out;
+}
+
+/// Those in which a motor has torque, as far as is known.
+std::uint64_t SecondHand::energised_arms() const noexcept {
+  const std::uint64_t motors = shared_.bus.energised.load(std::memory_order_acquire);
+  std::uint64_t out = 0;
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    if ((motors & axes_of(1ULL << arm)) != 0) out |= 1ULL << arm;
+  }
+  return out;
+}
+
+std::uint64_t SecondHand::axes_of(std::uint64_t arms) const noexcept {
+  std::uint64_t out = 0;
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    const BusPart& part = parts_.drives[arm];
+    const std::size_t size = part.bus->chain.size();
+    const std::uint64_t own = size >= 64 ? ~0ULL : (1ULL << size) - 1;
+    if (has(arms, arm)) out |= own << part.begin;
+  }
+  return out;
+}
+
+void SecondHand::open_ports(std::uint64_t arms) {
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {  // in the plan, the drives come first
+    if (!has(arms, arm)) continue;
+    ServoChain& chain = parts_.drives[arm].bus->chain;
+    const auto& port = shared_.plan.chains[arm].port;  // it may have come back elsewhere
     if (port.view() != chain.config().port) chain.move_to(port.string());
     auto opened = SerialPort::open(chain.config().port, chain.config().baud);
     if (!opened.ok()) continue;
@@ -191,12 +225,14 @@ void SecondHand::open_ports() {
 
 /// The last legal goal once more, so that a goal that was half sent is whole. The servos keep it by
 /// themselves.
-void SecondHand::write_last_goal() noexcept {
+void SecondHand::write_last_goal(std::uint64_t arms) noexcept {
   AxisVector goal{};
   if (!shared_.bus.goal.try_load(goal)) goal = last_.goal;  // killed in the midst of noting it
-  for (const BusPart& part : parts_.drives) {
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    const BusPart& part = parts_.drives[arm];
     ServoChain& chain = part.bus->chain;
-    if (chain.is_open()) static_cast<void>(chain.write_goals({goal.data() + part.begin, chain.size()}));
+    if (has(arms, arm) && chain.is_open())
+      static_cast<void>(chain.write_goals({goal.data() + part.begin, chain.size()}));
   }
 }
 
@@ -205,70 +241,93 @@ void SecondHand::say_dead() noexcept {
   shared_.journal.states.push({State::fault, Reason::guardian_died, -1, now_ns()});
   shared_.house.add_note("the guardian died; its second hand took over");
   Look look = last_;
+  const ArmLook dead{State::fault, Reason::guardian_died, -1};
+  for (ArmLook& arm : look.arms) {
+    if (!is_latched(arm.state)) arm = dead;
+  }
   if (!is_latched(look.state)) {
-    look.state = State::fault;
-    look.reason = Reason::guardian_died;
-    look.joint = -1;
+    look.state = dead.state;
+    look.reason = dead.reason;
+    look.joint = dead.joint;
   }
   shared_.look.store(look);
 }
 
-/// The arm first, then those who look on, then the disk.
+/// The arms first, then those who look on, then the disk. An arm that is latched stays as it is.
 int SecondHand::rescue() {
-  const bool torque = shared_.bus.energised.load(std::memory_order_acquire) != 0;
-  if (torque) open_ports();
+  const std::uint64_t torque = energised_arms();
+  if (torque != 0) open_ports(torque);
   // Where nothing was driven, the last goal is an old one: each motor stands at the goal that it was given.
-  if (torque && seen_ && has_torque(last_.state)) write_last_goal();
+  write_last_goal(torque & arms_in(has_torque));
   say_dead();
-  if (torque && !(seen_ && is_latched(last_.state))) carry_out_policy();
-  if (!latched_) {
+  carry_out_policy(torque & ~arms_in(is_latched));
+  if (latched_ == 0) {
     if (recorder_.joinable()) recorder_.join();
     write_record();
   }
   return 1;
 }
 
-/// As the session would have ended, from whatever the guardian was about.
-void SecondHand::carry_out_policy() {
+/// As the session would have ended, from whatever the guardian was about with each of them.
+void SecondHand::carry_out_policy(std::uint64_t arms) {
+  if (arms == 0) return;
   const SafetyConfig& safety = shared_.plan.house.planner.safety;
   const bool off = safety.stop_policy == StopPolicy::off;
   const bool rests = safety.stop_policy == StopPolicy::rest && safety.has_rest_pose;
-  for (const BusPart& part : parts_.drives) part.bus->chain.probe();
-  const bool letting_go = seen_ && last_.state == State::off;
-  if (letting_go || (off && !has_torque(last_.state))) {
-    release();
-  } else if (rests || off) {
-    take_over();
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    if (has(arms, arm)) parts_.drives[arm].bus->chain.probe();
+  }
+  const std::uint64_t driven = arms_in(has_torque);
+  const std::uint64_t let_go = arms_in([](State state) { return state == State::off; });
+  const std::uint64_t released = arms & (let_go | (off ? ~driven : 0));
+  if (released != 0) release(released);
+  const std::uint64_t kept = arms & ~released;
+  if (kept == 0) return;
+  if (rests || off) {
+    take_over(kept);
   } else {
-    raise_torque();  // it stays where it is
+    raise_torque(kept);  // they stay where they are
   }
 }
 
 /// A release that was cut short is finished.
-void SecondHand::release() noexcept {
+void SecondHand::release(std::uint64_t arms) noexcept {
   std::uint64_t held = 0;
-  for (const BusPart& part : parts_.drives) held |= part.bus->chain.release() << part.begin;
-  shared_.bus.energised.store(held, std::memory_order_release);
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    const BusPart& part = parts_.drives[arm];
+    if (has(arms, arm)) held |= part.bus->chain.release() << part.begin;
+  }
+  set_energised(arms, held);
+}
+
+/// Of these arms.
+void SecondHand::set_energised(std::uint64_t arms, std::uint64_t motors) noexcept {
+  const std::uint64_t others = shared_.bus.energised.load(std::memory_order_relaxed) & ~axes_of(arms);
+  shared_.bus.energised.store(others | motors, std::memory_order_release);
 }
 
 /// So is a torque ramp that was.
-void SecondHand::raise_torque() noexcept {
+void SecondHand::raise_torque(std::uint64_t arms) noexcept {
   std::uint64_t derated = 0;
   for (std::size_t k = 0; k < kMostAxes; ++k) {
     if (wants_less_torque(last_.status[k], last_.temperature[k])) derated |= 1ULL << k;
   }
-  for (const BusPart& part : parts_.drives) {
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    const BusPart& part = parts_.drives[arm];
     ServoChain& chain = part.bus->chain;
-    if (chain.is_open() && chain.recognise().none()) chain.raise_torque(derated >> part.begin);
+    if (has(arms, arm) && chain.is_open() && chain.recognise().none())
+      chain.raise_torque(derated >> part.begin);
   }
 }
 
-/// A loop of our own takes the arm over where it stands and lays it down. Meanwhile this thread passes on
-/// what is asked of the dead one.
-void SecondHand::take_over() {
+/// A loop of our own takes these arms over where they stand and lays them down. Meanwhile this thread passes
+/// on what is asked of the dead one.
+void SecondHand::take_over(std::uint64_t arms) {
   SharedLoop& own = memory_.shared();
-  own.bus.energised.store(shared_.bus.energised.load(), std::memory_order_release);
+  own.bus.energised.store(shared_.bus.energised.load() & axes_of(arms), std::memory_order_release);
+  standby_->take_over(arms);
   if (!standby_->look().ok()) return;
+  taken_over_ = arms;
   attend(own, false);  // an emergency stop before the request to arm: then nothing moves
   own.requests.arm();
   std::thread loop([this] { standby_->run(); });
@@ -292,7 +351,7 @@ void SecondHand::take_over() {
   }
   loop.join();
   report(own);
-  shared_.bus.energised.store(own.bus.energised.load(), std::memory_order_release);
+  set_energised(arms, own.bus.energised.load());
 }
 
 /// What is asked by socket, session or signal. The stop that is under way is ours: the first one that is
@@ -310,7 +369,7 @@ void SecondHand::attend(SharedLoop& own, bool moves) noexcept {
   for (; owed_stops_ > 0; --owed_stops_) own.requests.stop(owed_policy_);
 }
 
-/// The session sees what the own loop does.
+/// The session sees what the own loop does, and what it has not taken over as it was.
 void SecondHand::report(const SharedLoop& own) noexcept {
   const auto events = own.journal.states.events();
   for (; reported_ < events.size(); ++reported_) shared_.journal.states.push(events[reported_]);
@@ -319,6 +378,15 @@ void SecondHand::report(const SharedLoop& own) noexcept {
   look.cycle += last_.cycle;
   look.active_cycles = last_.active_cycles;
   look.first_goal = last_.first_goal;
+  for (std::size_t arm = 0; arm < look.arms.size() && arm < last_.arms.size(); ++arm) {
+    if (has(taken_over_, arm)) continue;
+    const ArmLook& was = last_.arms[arm];
+    look.arms[arm] = was;
+    if (!is_latched(was.state)) continue;
+    look.state = was.state;
+    look.reason = was.reason;
+    look.joint = was.joint;
+  }
   shared_.look.store(look);
 }
 

@@ -54,6 +54,8 @@ void ServoChain::let_go(std::uint64_t joints) noexcept {
 }
 
 IoStatus ServoChain::write_goals(std::span<const double> values, std::uint64_t withheld) noexcept {
+  const std::uint64_t all = size() >= 64 ? ~0ULL : (1ULL << size()) - 1;
+  if ((withheld & all) == all) return IoStatus::ok;
   std::array<int, kMostIds> raws{};
   for (std::size_t i = 0; i < size(); ++i) raws[i] = config_.joints[i].nearest(values[i]);
   const Request request = words_request(raws, at::kGoalPosition, kPositionSign, withheld);

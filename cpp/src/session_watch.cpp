@@ -69,7 +69,12 @@ void SessionWatch::stop_follower(Requests& requests, StopPolicy policy) noexcept
 void SessionWatch::look_after(SharedLoop& shared, const Look& look, std::int64_t now) noexcept {
   if (!gone()) return;
   const PlannerConfig& planner = shared.plan.house.planner;
-  if (!has_torque(look.state) || is_latched(look.state)) {
+  const bool driven = std::any_of(look.arms.begin(), look.arms.end(), [](const ArmLook& arm) {
+    return has_torque(arm.state) && !is_latched(arm.state);
+  });
+  if (is_latched(look.state) && driven && planner.safety.stop_policy == StopPolicy::off) {
+    stop_follower(shared.requests, planner.safety.stop_policy);  // one arm beside another that is latched
+  } else if (!has_torque(look.state) || is_latched(look.state)) {
     shared.requests.close(Closing::orderly);
   } else if (planner.source == SourceKind::leader) {
     stop_follower(shared.requests, planner.safety.stop_policy);

@@ -117,7 +117,81 @@ bool silence_for(rl::emulator::Emulator& emulator, std::int64_t time) {
   return emulator.goal_times().size() == before;
 }
 
+/// Two emulated arms in one guardian; the right one is faulted by a motor that starts anew.
+struct GuardedPair {
+  explicit GuardedPair(rl::StopPolicy policy) {
+    rl::BusPart left_part = part_of(left);
+    rl::BusPart right_part = part_of(right);
+    right_part.begin = 6;
+    rl::HouseConfig config = guarded_config(policy);
+    const auto one = config.planner.axes;
+    for (const rl::PlannerAxis& axis : one) config.planner.axes.push_back(axis);
+    for (const rl::BusPart& part : {left_part, right_part}) {
+      static_cast<void>(part.bus->chain.read_now(kPatience));
+      for (std::size_t k = 0; k < 6; ++k)
+        config.planner.axes[part.begin + k].rest = part.bus->chain.joints()[k].value + (k == 0 ? 10 : 0);
+    }
+    auto made = rl::LoopHouse::make(config, {left_part, right_part}, {});
+    REQUIRE(made.ok());
+    house = std::move(made.value());
+    REQUIRE(house->start().ok());
+    begin = house->look().values;
+  }
+  void push() { static_cast<void>(house->push_setpoint({begin.data(), 12}, rl::now_ns(), rl::now_ns())); }
+  void fault_the_right_one() {
+    push();
+    REQUIRE(house->arm().ok());
+    REQUIRE(eventually([&] {
+      push();
+      if (state_of(*house) == rl::State::hold) house->requests().resume();
+      return state_of(*house) == rl::State::active;
+    }));
+    right.fault("reboot", {{"id", 3.0}});
+    REQUIRE(eventually([&] { return push(), state_of(*house) == rl::State::fault; }));
+    REQUIRE(eventually([&] { return push(), house->look().arms[0].state == rl::State::hold; }));
+  }
+  [[nodiscard]] static int energised(rl::emulator::Emulator& emulator) {
+    int out = 0;
+    for (int id = 1; id <= 6; ++id) out += emulator.registers(id)[40];
+    return out;
+  }
+  rl::emulator::Emulator left{{}};
+  rl::emulator::Emulator right{{}};
+  std::unique_ptr<rl::LoopHouse> house;
+  rl::AxisVector begin{};
+};
+
 }  // namespace
+
+TEST_CASE("a guardian that dies with one arm in FAULT: the other is laid down, that one stays as it is") {
+  GuardedPair pair(rl::StopPolicy::rest);
+  pair.fault_the_right_one();
+  const std::size_t written = pair.right.goal_times().size();
+  REQUIRE(::kill(pair.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return pair.house->ended(); }));
+  CHECK(GuardedPair::energised(pair.left) == 0);
+  CHECK(GuardedPair::energised(pair.right) == 5);
+  const auto goals = pair.right.goals();
+  CHECK(std::all_of(goals.begin() + static_cast<std::ptrdiff_t>(written), goals.end(),
+                    [&](const auto& goal) { return goal == goals[written - 1]; }));
+  CHECK(pair.house->still_energised().size() == 5);
+  const rl::Look look = pair.house->look();
+  CHECK(look.state == rl::State::fault);
+  CHECK(look.arms[0].state == rl::State::off);
+  CHECK(look.arms[1].reason == rl::Reason::motor_rebooted);
+  pair.house->close();
+}
+
+TEST_CASE("of two arms that are asked to stop the one in FAULT keeps its torque") {
+  GuardedPair pair(rl::StopPolicy::rest);
+  pair.fault_the_right_one();
+  pair.house->requests().stop(rl::StopPolicy::rest);
+  CHECK(eventually([&] { return pair.house->ended(); }));
+  CHECK(pair.house->exit_code() == 1);
+  CHECK(GuardedPair::energised(pair.left) == 0);
+  CHECK(GuardedPair::energised(pair.right) == 5);
+  pair.house->close();
+}
 
 TEST_CASE("a guardian carries out a whole session and ends without torque") {
   Guarded arm(rl::StopPolicy::rest);

@@ -67,6 +67,7 @@ struct FakeBus {
     ++released;
     return 0;
   }
+  [[nodiscard]] std::uint64_t armable() const noexcept { return ~0ULL; }
   bool arm_requested() noexcept { return requests.take_arm(); }
   void refuse_arm(rl::State /*state*/) noexcept {}
   rl::Arming arm(std::uint64_t /*arms*/, rl::Reading& reading) noexcept {

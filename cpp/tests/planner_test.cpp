@@ -434,6 +434,71 @@ TEST_CASE("a dead source lays down the arm that can move while the other one sta
   CHECK(pair.planner.state() == State::fault);
 }
 
+TEST_CASE("a reset while a stop is under way lets go of nothing; after it the arms can be armed again") {
+  Pair pair;
+  pair.drive(80);
+  pair.reading.rebooted = 2;
+  pair.run(1, 80);
+  pair.reading.rebooted = 0;
+  pair.requests.stop(rl::StopPolicy::rest);
+  pair.run(20, 80);
+  REQUIRE(pair.state(0) == State::rest);
+  pair.requests.reset();
+  pair.run(2, 80);
+  CHECK(pair.state(1) == State::fault);
+  CHECK(pair.last.release == 0);
+
+  Pair dropped;  // a fault on the way to rest drops the stop of its own arm
+  dropped.drive(80);
+  dropped.requests.stop(rl::StopPolicy::rest);
+  dropped.run(20, 80);
+  dropped.reading.rebooted = 2;
+  dropped.run(1, 80);
+  dropped.reading.rebooted = 0;
+  dropped.run(400, 80);
+  CHECK(dropped.state(0) == State::off);
+  CHECK(dropped.state(1) == State::fault);
+  CHECK(!dropped.last.decision.ended);
+  dropped.requests.reset();
+  dropped.run(1, 80);
+  CHECK(dropped.state(1) == State::disarmed);
+  CHECK(dropped.planner.may_arm() == 3);
+}
+
+TEST_CASE("an arm that is to be let go stops the one that moves") {
+  Pair pair;
+  pair.drive(30);
+  pair.requests.estop();
+  pair.run(30, 30);
+  pair.requests.reset();
+  pair.run(1, 30);
+  pair.arm(1);
+  pair.run(30, 30);
+  CHECK(pair.state(0) == State::active);
+  CHECK(pair.state(1) == State::disarmed);
+  pair.requests.release();
+  std::uint64_t released = 0;
+  for (int i = 0; i < 30; ++i) {
+    pair.run(1, 30);
+    released |= pair.last.release;
+  }
+  CHECK(released == 2);
+  CHECK(pair.state(0) == State::hold);
+  CHECK(pair.state(1) == State::off);
+}
+
+TEST_CASE("what was planned when the port went is where the plan stays") {
+  Stand stand;
+  stand.to_active();
+  stand.run(20, 40);  // on the way
+  stand.reading.hang_up = 1;
+  const double goal = stand.last.goal[0];
+  CHECK(goal > 1);
+  stand.run(50, 40);
+  CHECK(stand.last.goal[0] == goal);
+  CHECK(!stand.last.write);
+}
+
 TEST_CASE("an emergency stop is one of all arms, a reset too; each is armed where it stands") {
   Pair pair;
   pair.drive(20);
@@ -607,7 +672,7 @@ void look_at_invariants(Chance& it, const rl::Plan& plan, const rl::Plan& before
   const double dt = static_cast<double>(kPeriod) * 1e-9;
   for (std::size_t k = 0; k < kAxes; ++k) {
     const std::size_t arm = it.arm_of[k];
-    if (!it.torque[arm] || !rl::has_torque(plan.arms[arm].state)) {
+    if (!it.torque[arm] || it.cut_off[arm] || !rl::has_torque(plan.arms[arm].state)) {
       it.moving[k] = false;
       it.velocity[k] = it.acceleration[k] = 0;
       continue;

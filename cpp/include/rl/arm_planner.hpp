@@ -60,6 +60,7 @@ class ArmPlanner {
   [[nodiscard]] std::size_t end() const noexcept { return end_; }
 
  private:
+  void stay() noexcept;
   void look_at_joints(const Reading& reading, std::int64_t now) noexcept;
   void look_at_silence(const Reading& reading, std::int64_t now) noexcept;
   void learn_supply(const Reading& reading) noexcept;

@@ -54,9 +54,15 @@ class BusGroup {
 
   /// Spins for the last part of the wait: only with real-time priority, or the scheduler takes the core away.
   void spin(bool on) noexcept { spin_ = on; }
-  /// Arming is taking over what another loop left energised: the same motors are enough, however warm they
-  /// are, and they get their whole torque, also where a ramp was cut short.
-  void take_over() noexcept { taking_over_ = true; }
+  /// Arming is taking over what another loop left energised in these arms: the same motors are enough,
+  /// however warm they are, and they get their whole torque, also where a ramp was cut short. The other arms
+  /// are not touched.
+  void take_over(std::uint64_t arms) noexcept {
+    taking_over_ = true;
+    armable_ = arms;
+  }
+  /// Bit a: arm a may be armed by this loop at all.
+  [[nodiscard]] std::uint64_t armable() const noexcept { return armable_; }
   /// Who brings back a port that has gone; nullptr: nobody.
   void reconnect_by(Reconnector* reconnector) noexcept { reconnector_ = reconnector; }
   [[nodiscard]] const std::vector<ServoChain*>& chains() const noexcept { return chains_; }
@@ -85,6 +91,7 @@ class BusGroup {
   std::int64_t source_timeout_;
   bool spin_ = false;
   bool taking_over_ = false;
+  std::uint64_t armable_ = ~0ULL;
   /// What was said last of the torque limits of an arm.
   struct TorqueWord {
     double part = 1.0;

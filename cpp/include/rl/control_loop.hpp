@@ -48,9 +48,9 @@ class ControlLoop {
       }
       record.deadline = deadline;
 
+      if (plan.limp != 0) bus_.let_go(plan.limp);
       if (plan.write) {
         record.wrote = bus_.now();
-        if (plan.limp != 0) bus_.let_go(plan.limp);
         bus_.write_goal(plan.goal, plan.withheld);
         for (std::size_t arm = 0; arm < plan.arms.size(); ++arm)
           if (plan.torque[arm] >= 0) bus_.write_torque(arm, plan.torque[arm], plan.derated);
@@ -82,7 +82,7 @@ class ControlLoop {
       return true;
     }
     if (!bus_.arm_requested()) return false;
-    const std::uint64_t arms = planner_.may_arm();
+    const std::uint64_t arms = planner_.may_arm() & bus_.armable();
     if (arms == 0) {
       bus_.refuse_arm(planner_.state());
       return false;

@@ -41,8 +41,8 @@ class LoopWorker {
 
   /// Opens what is not open yet; every joint is heard at least once; leaders are without torque.
   Result<> look();
-  /// It takes over what another loop left energised (BusGroup).
-  void take_over() noexcept { bus_.take_over(); }
+  /// It takes over what another loop left energised in these arms (BusGroup), before `look`.
+  void take_over(std::uint64_t arms) noexcept { bus_.take_over(arms); }
   /// Asks for real-time permission and runs to the end of the state machine; then `phase` is `ended`.
   void run() noexcept;
   [[nodiscard]] const std::vector<BusPart>& drives() const noexcept { return bus_.drives(); }

@@ -30,20 +30,27 @@ class SecondHand {
   void watch_latch(bool aside) noexcept;
   void write_record() noexcept;
   int rescue();
-  void open_ports();
-  void write_last_goal() noexcept;
+  // Bit a of `arms`: arm a.
+  [[nodiscard]] State state_of(std::size_t arm) const noexcept;
+  [[nodiscard]] std::uint64_t arms_in(bool (*which)(State)) const noexcept;
+  [[nodiscard]] std::uint64_t energised_arms() const noexcept;
+  [[nodiscard]] std::uint64_t axes_of(std::uint64_t arms) const noexcept;
+  void open_ports(std::uint64_t arms);
+  void write_last_goal(std::uint64_t arms) noexcept;
   void say_dead() noexcept;
-  void carry_out_policy();
-  void release() noexcept;
-  void raise_torque() noexcept;
-  void take_over();
+  void carry_out_policy(std::uint64_t arms);
+  void release(std::uint64_t arms) noexcept;
+  void set_energised(std::uint64_t arms, std::uint64_t motors) noexcept;
+  void raise_torque(std::uint64_t arms) noexcept;
+  void take_over(std::uint64_t arms);
   void attend(SharedLoop& own, bool moves) noexcept;
   void report(const SharedLoop& own) noexcept;
 
   SharedLoop& shared_;
   RecordRing records_;
-  bool latched_ = false;  ///< as far as the last black box knows
-  LoopMemory memory_;     ///< of the loop that carries out the stop policy in the guardian's place
+  std::uint64_t latched_ = 0;     ///< bit a: arm a, as far as the last black box knows
+  std::uint64_t taken_over_ = 0;  ///< bit a: arm a is driven by the own loop
+  LoopMemory memory_;             ///< of the loop that carries out the stop policy in the guardian's place
   Parts parts_;
   std::unique_ptr<LoopWorker> standby_;
   NamedSocket estop_;
