@@ -72,11 +72,11 @@ void SessionWatch::look_after(SharedLoop& shared, const Look& look, std::int64_t
   const bool driven = std::any_of(look.arms.begin(), look.arms.end(), [](const ArmLook& arm) {
     return has_torque(arm.state) && !is_latched(arm.state);
   });
-  if (is_latched(look.state) && driven && planner.safety.stop_policy == StopPolicy::off) {
-    stop_follower(shared.requests, planner.safety.stop_policy);  // one arm beside another that is latched
-  } else if (!has_torque(look.state) || is_latched(look.state)) {
+  // Beside an arm that is latched, another one may be held that closing would drop.
+  const bool drops = is_latched(look.state) && driven && planner.safety.stop_policy == StopPolicy::off;
+  if (!drops && (!has_torque(look.state) || is_latched(look.state))) {
     shared.requests.close(Closing::orderly);
-  } else if (planner.source == SourceKind::leader) {
+  } else if (drops || planner.source == SourceKind::leader) {
     stop_follower(shared.requests, planner.safety.stop_policy);
   }
   if (look.state != State::hold) {
