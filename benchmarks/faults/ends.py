@@ -27,6 +27,22 @@ INTERRUPTED = 130
 PATIENCE = 30.0  # s
 
 
+def heed_signals() -> None:
+    """What started us may ignore some of them (nohup does); a person's shell does not."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def output_of(session: subprocess.Popen[str]) -> str:
+    """What it said until it ended. Errors: TimeoutExpired, and it is killed."""
+    try:
+        return session.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        session.kill()
+        session.communicate()
+        raise
+
+
 class Stand:
     """An emulated arm, and the command that leads it for `seconds` with a scripted wave."""
 
@@ -40,9 +56,13 @@ class Stand:
         self._command += ["--teleop", "scripted"]
 
     def session(self, seconds: float) -> subprocess.Popen[str]:
-        command = [*self._command, "--duration", f"{seconds:g}"]
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*self._command, "--duration", f"{seconds:g}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=heed_signals,  # the other threads are the emulator's: no Python runs in them
         )
 
     def energised(self) -> int:
@@ -73,7 +93,7 @@ def signals(times: int, seed: int = 0) -> Outcome:
             moving += one.energised() > 0
             begin = time.monotonic()
             session.send_signal(number)
-            output, _ = session.communicate(timeout=PATIENCE)
+            output = output_of(session)
             ends.append(time.monotonic() - begin)
             left_on += one.energised() > 0
             wrong += session.returncode not in (INTERRUPTED, -number)
@@ -93,7 +113,7 @@ def races(times: int, seed: int = 0) -> Outcome:
             sessions = [one.session(1.0)]
             time.sleep(float(random.uniform(0.0, 1.5)))
             sessions.append(one.session(1.0))
-            said = [session.communicate(timeout=PATIENCE)[0] for session in sessions]
+            said = [output_of(session) for session in sessions]
             codes = [session.returncode for session in sessions]
             both += codes.count(0) != 1 and codes != [0, 0]  # one after the other is no race
             unnamed += sum(
@@ -101,7 +121,7 @@ def races(times: int, seed: int = 0) -> Outcome:
             )
             kill_guardian(one)
             after = one.session(1.0)
-            after.communicate(timeout=PATIENCE)
+            output_of(after)
             stuck += after.returncode != 0
             left_on += one.energised() > 0
     figures = {"both": both, "unnamed": unnamed, "stuck": stuck, "left_on": left_on}
@@ -119,7 +139,7 @@ def kill_guardian(one: Stand) -> None:
     for process in descendants(session.pid):
         subprocess.run(["kill", "-KILL", str(process)], check=False)
     session.kill()
-    session.communicate(timeout=PATIENCE)
+    output_of(session)
 
 
 def descendants(process: int) -> list[int]:

@@ -22,6 +22,7 @@ struct LoopConfig {
   std::string interpolation = "linear";
   double duration_s = 0;
   std::string stop_policy = "rest";
+  bool estop_off = false;
   std::optional<std::vector<double>> rest_pose;
   double heartbeat_timeout_s = 0.1;
   double hold_to_rest_s = 10.0;
@@ -93,6 +94,7 @@ rl::HouseConfig house_config(const Limits& limits, const LoopConfig& config) {
   if (!rl::find_interpolation(config.interpolation, planner.queue.interpolation))
     throw py::value_error("there is no interpolation '" + config.interpolation + "'");
   planner.safety.stop_policy = stop_policy(config.stop_policy);
+  planner.safety.estop_off = config.estop_off;
   planner.safety.has_rest_pose = config.rest_pose.has_value();
   planner.safety.heartbeat_timeout = to_ns(config.heartbeat_timeout_s, "heartbeat_timeout_s", 0.01, 10);
   planner.safety.hold_to_rest = to_ns(config.hold_to_rest_s, "hold_to_rest_s", 0, 1e6);
@@ -350,6 +352,7 @@ void register_config(py::module_& m) {
       .def_readwrite("interpolation", &LoopConfig::interpolation)
       .def_readwrite("duration_s", &LoopConfig::duration_s)
       .def_readwrite("stop_policy", &LoopConfig::stop_policy)
+      .def_readwrite("estop_off", &LoopConfig::estop_off)
       .def_property(
           "rest_pose",
           [](const LoopConfig& c) -> py::object {

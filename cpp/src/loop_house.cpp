@@ -8,6 +8,7 @@ namespace rl {
 namespace {
 
 constexpr std::uint64_t kManyClamps = 10;      // 1 in so many of the ticks is a warning
+constexpr double kUnreadAfter = 3;             // s of ACTIVE
 constexpr double kLargestEnsembleGrowth = 60;  // exp of it is still a float
 constexpr std::int64_t kStartPatience = 10 * kSecond;
 constexpr std::int64_t kArmPatience = 10 * kSecond;
@@ -360,7 +361,20 @@ std::vector<std::string> LoopHouse::warnings() const {
   return out;
 }
 
+/// A temperature that nobody reads warns of nothing.
+std::string LoopHouse::unread() const {
+  const Look look = this->look();
+  if (static_cast<double>(look.active_cycles) < kUnreadAfter * config_.rate_hz) return "";
+  for (std::size_t k = 0; k < axes(); ++k) {
+    if (look.temperature[k] == 0)
+      return joint_text(k) +
+             ": load, voltage and temperature are not read; a lower rate leaves time for them";
+  }
+  return "";
+}
+
 void LoopHouse::warn(std::uint64_t warm, std::uint64_t low_voltage, std::vector<std::string>& out) const {
+  if (const std::string text = unread(); !text.empty()) out.push_back(text);
   for (std::size_t k = 0; k < axes(); ++k) {
     if (((warm >> k) & 1U) != 0) out.push_back(joint_text(k) + ": warm, 60 deg C or more");
     if (((low_voltage >> k) & 1U) != 0)

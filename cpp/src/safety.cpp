@@ -203,6 +203,7 @@ bool SafetyMachine::stops_others(const Events& events, std::int64_t now) const n
 bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcept {
   if (events.estop && state_ != State::estop) {
     enter(State::estop, Reason::estop, -1, now);
+    release_pending_ = config_.estop_off && events.torque_on;
     return true;
   }
   int joint = -1;

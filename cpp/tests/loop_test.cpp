@@ -8,6 +8,7 @@
 
 #include "check.hpp"
 #include "rl/control_loop.hpp"
+#include "rl/kinematics.hpp"
 
 namespace {
 
@@ -151,6 +152,27 @@ Rig* rig_now = nullptr;
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
   std::free(p);
 }  // NOLINT(cppcoreguidelines-no-malloc)
+
+TEST_CASE("kinematics: tool, Jacobian and inverse allocate nothing") {
+  const rl::Chain& chain = rl::so101_chain();
+  std::array<double, rl::kMostChainJoints> q{}, low{}, high{};
+  std::array<double, 6 * rl::kMostChainJoints> jacobian{};
+  for (std::size_t k = 0; k < chain.size(); ++k) {
+    q[k] = 0.3 - 0.1 * static_cast<double>(k);
+    low[k] = chain.low(k);
+    high[k] = chain.high(k);
+  }
+  const std::size_t n = chain.size();
+  rl::Pose target = chain.pose({q.data(), n});
+  target.position[0] += 0.01;
+  allocations = 0;
+  forbidden = true;
+  chain.jacobian({q.data(), n}, {jacobian.data(), 6 * n});
+  const rl::Reach reach = chain.solve(target, {q.data(), n}, {low.data(), n}, {high.data(), n});
+  forbidden = false;
+  CHECK(reach.reached(1e-4, 0.01));
+  CHECK(allocations == 0);
+}
 
 TEST_CASE("a session: armed at the measured pose, the asked number of cycles, rest, off, no allocation") {
   auto c = config(rl::SourceKind::chunks);

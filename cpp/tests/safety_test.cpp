@@ -217,6 +217,27 @@ TEST_CASE("the table of transitions, one event at a time") {
   }
 }
 
+TEST_CASE("an e-stop that is to let go does so in its own tick, and only where there is torque") {
+  rl::SafetyConfig config;
+  config.estop_off = true;
+  for (const bool torque : {true, false}) {
+    rl::SafetyMachine machine(config);
+    Events e = calm();
+    e.torque_on = torque;
+    e.arm_passed = torque;
+    machine.step(e, kSecond);
+    e.arm_passed = false;
+    e.estop = true;
+    const rl::Decision d = machine.step(e, kSecond + 20'000'000);
+    CHECK(d.state == State::estop);
+    CHECK(d.release_now == torque);
+    e.estop = false;
+    e.released = true;
+    e.torque_on = false;
+    CHECK(!machine.step(e, kSecond + 40'000'000).release_now);
+  }
+}
+
 /// What happens in two ticks or more: a script of events, then the state that it ends in.
 TEST_CASE("the table of transitions, events that need a past") {
   using S = State;

@@ -227,6 +227,7 @@ class LoopConfig:
     interpolation: str  # "linear" | "cubic" | "critically_damped"
     duration_s: float  # of ACTIVE; 0: until stopped. The core itself then requests `stop_policy`
     stop_policy: str  # "rest" | "hold" | "off"
+    estop_off: bool  # an emergency stop takes the torque away at once, instead of holding
     rest_pose: NDArray[np.float64] | None
     heartbeat_timeout_s: float  # 0.1
     hold_to_rest_s: float  # 10.0

@@ -71,6 +71,7 @@ class LoopHouse {
   Result<> start_thread();
   Result<> start_guardian();
   [[nodiscard]] Error arm_error(const ArmAnswer& answer) const;
+  [[nodiscard]] std::string unread() const;
   void warn(std::uint64_t warm, std::uint64_t low_voltage, std::vector<std::string>& out) const;
   [[nodiscard]] const JointCalibration* joint(std::size_t axis) const noexcept;
 

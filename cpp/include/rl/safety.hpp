@@ -82,6 +82,7 @@ struct SafetyConfig {
   std::int64_t blocked_within = 10'000'000'000;  ///< a third obstacle within this time is a fault
   StopPolicy stop_policy = StopPolicy::rest;
   bool has_rest_pose = true;
+  bool estop_off = false;  ///< an e-stop lets go at once, instead of holding
 };
 
 /// What was asked and seen since the last tick.

@@ -156,6 +156,7 @@ def _move(
         rate=config.rate,
         duration=config.duration,
         stop=config.stop,
+        estop=config.estop,
         merge=config.blend or ("replace" if bundle.ensemble is None else "ensemble"),
         coefficient=_coefficient(config.coefficient, bundle.ensemble),
         crossfade=config.crossfade,

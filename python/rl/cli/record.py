@@ -45,7 +45,13 @@ def _record(config: RecordConfig, answer: dict[str, Any]) -> int:
     built = camera_set.build(robot.cameras() if hasattr(robot, "cameras") else {})
     drawn = not built and bool(getattr(robot, "simulated", False))
     cameras = camera_set.Cameras(camera_set.drawn_by_default() if drawn else built)
-    settings = Settings(rate=config.rate, stop=config.stop, realtime=config.realtime, unsafe=config.limits.unsafe)
+    settings = Settings(
+        rate=config.rate,
+        stop=config.stop,
+        estop=config.estop,
+        realtime=config.realtime,
+        unsafe=config.limits.unsafe,
+    )
     with Session(robot, LeaderSource(teleoperator, config.rate), cameras, settings=settings) as session:
         session.connect()
         if drawn:

@@ -38,7 +38,13 @@ def _replay(config: ReplayConfig, answer: dict[str, Any]) -> int:
 
     wanted, actions, fps = _episode(config)
     robot = build_robot(config.robot)
-    settings = Settings(rate=config.rate, stop=config.stop, realtime=config.realtime, unsafe=config.limits.unsafe)
+    settings = Settings(
+        rate=config.rate,
+        stop=config.stop,
+        estop=config.estop,
+        realtime=config.realtime,
+        unsafe=config.limits.unsafe,
+    )
     sinks: list[Any] = [live_view(), *([Trace(config.trace)] if config.trace else [])]
     simulated = bool(getattr(robot, "simulated", False))
     wanted, warning = fit.settle_units(wanted, robot.action, config.units, simulated=simulated, what="the data set")

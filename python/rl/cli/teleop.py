@@ -36,6 +36,7 @@ def _teleoperate(config: TeleopConfig, answer: dict[str, Any]) -> int:
         rate=config.rate,
         duration=config.duration,
         stop=config.stop,
+        estop=config.estop,
         realtime=config.realtime,
         unsafe=config.limits.unsafe,
     )

@@ -7,6 +7,7 @@ from rl.api.errors import InputError
 from rl.config import Choice, Selected, doc
 
 Stop = Literal["rest", "hold", "off"]
+Estop = Literal["hold", "off"]
 Interpolation = Literal["linear", "cubic", "critically_damped"]
 Blend = Literal[
     "replace", "append", "ensemble", "crossfade", "weighted_average", "latest_only", "average", "conservative"
@@ -17,6 +18,7 @@ ROBOT = "the robot: --robot so101"
 TELEOP = "what moves it: --teleop so101-leader"
 RATE = "control rate"
 STOP = "how it ends: rest goes to the rest pose and releases, hold keeps the torque, off releases at once"
+ESTOP = "what an emergency stop does: hold brakes and keeps the torque, off takes it away at once: an arm falls"
 REALTIME = "ask the system for real-time priority; what it refuses is reported"
 JSON = "end with one JSON object on standard output; all other text goes to standard error"
 TRACE = "write what was measured and commanded, a row a cycle, to this .npz file"
@@ -42,6 +44,7 @@ class TeleopConfig:
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     duration: Annotated[float, doc("time of motion; 0: until Ctrl-C", unit="s", ge=0)] = 0.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
+    estop: Annotated[Estop, doc(ESTOP)] = "hold"
     realtime: Annotated[bool, doc(REALTIME)] = True
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: Annotated[str | None, doc(TRACE)] = None
@@ -72,6 +75,7 @@ class RecordConfig:
     resume: Annotated[bool, doc("add episodes to a set that is there")] = False
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
+    estop: Annotated[Estop, doc(ESTOP)] = "hold"
     realtime: Annotated[bool, doc(REALTIME)] = True
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     json: Annotated[bool, doc(JSON)] = False
@@ -101,6 +105,7 @@ class ReplayConfig:
     units: Annotated[Units | None, doc("unit of the body joints, when the set does not say it")] = None
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
+    estop: Annotated[Estop, doc(ESTOP)] = "hold"
     realtime: Annotated[bool, doc(REALTIME)] = True
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: Annotated[str | None, doc(TRACE)] = None
@@ -129,6 +134,7 @@ class DeployConfig:
     device: Annotated[str, doc("where the runtime computes: cpu, cuda")] = "cpu"
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
+    estop: Annotated[Estop, doc(ESTOP)] = "hold"
     realtime: Annotated[bool, doc(REALTIME)] = True
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: Annotated[str | None, doc(TRACE)] = None

@@ -83,6 +83,7 @@ class DirectLoop:
         self._setpoint: Vector | None = None
         self._beat = self._starved = self._armed = self._stopping = self._began = 0
         self._stop_policy = settings.stop
+        self._limp = settings.estop == "off"  # an e-stop lets go at once
         self._ticks: deque[Tick] = deque(maxlen=RING)
         self._errors_ms: list[float] = []
         self._counts = {"cycles": 0, "active": 0, "misses": 0, "late": 0, "starved": 0}
@@ -290,7 +291,7 @@ class DirectLoop:
         with self._lock:
             self._advance(woke)
             state = self._state
-            if state in ("OFF", "FAULT") or (state == "ESTOP" and (not self._armed or self._still())):
+            if state in ("OFF", "FAULT") or (state == "ESTOP" and (not self._armed or self._limp or self._still())):
                 return False
             wanted = self._wanted(woke, state)
             goal = None
@@ -462,8 +463,9 @@ class DirectLoop:
                 self._enter("FAULT", reason)
 
     def _release(self) -> None:
-        """The robot's own stop. After a fault or an e-stop it holds: a free arm falls."""
+        """The robot's own stop. After a fault or an e-stop it holds, unless it is to let go: a free arm falls."""
         try:
-            self.robot.stop("hold" if self._state in LATCHED else self._stop_policy)
+            off = self._state == "ESTOP" and self._limp
+            self.robot.stop("off" if off else "hold" if self._state in LATCHED else self._stop_policy)
         except Exception as error:  # noqa: BLE001  a vendor's library may raise anything
             self._fail(f"stop failed: {cause_of(error)}")

@@ -20,6 +20,7 @@ class Settings:
     rate: float = 50.0  # Hz
     duration: float = 0.0  # s of ACTIVE; 0: until stopped
     stop: Literal["rest", "hold", "off"] = "rest"
+    estop: Literal["hold", "off"] = "hold"
     merge: str = "replace"
     coefficient: float = 0.01  # of merge "ensemble"
     crossfade: int = 0  # rows of merge "crossfade"
@@ -42,7 +43,7 @@ class Settings:
 
         config = _core.LoopConfig()
         config.rate_hz, config.duration_s, config.source = self.rate, self.duration, source
-        config.stop_policy, config.rest_pose = self.stop, rest_pose
+        config.stop_policy, config.estop_off, config.rest_pose = self.stop, self.estop == "off", rest_pose
         config.merge, config.coefficient, config.crossfade = self.merge, self.coefficient, self.crossfade
         config.interpolation, config.realtime, config.house = self.interpolation, self.realtime, self.house
         config.heartbeat_timeout_s, config.soft_start_s = self.heartbeat_timeout_s, self.soft_start_s
