@@ -41,7 +41,8 @@ BusGroup::BusGroup(std::vector<BusPart> drives, std::vector<BusPart> leaders, Sh
       board_(shared.bus),
       beats_(shared.beats),
       period_(shared.plan.house.planner.period),
-      source_timeout_(shared.plan.house.planner.safety.heartbeat_timeout) {
+      source_timeout_(shared.plan.house.planner.safety.heartbeat_timeout),
+      estop_off_(shared.plan.house.planner.safety.estop_off) {
   for (const auto* parts : {&drives_, &leaders_}) {
     for (const BusPart& part : *parts) chains_.push_back(&part.bus->chain);
   }
@@ -168,6 +169,10 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
 
 std::uint64_t BusGroup::release(std::uint64_t arms) noexcept {
   const Busy busy(beats_, chains_);
+  if (estop_off_ && requests_.estopped()) {
+    for (std::size_t arm = 0; arm < drives_.size(); ++arm)
+      if (((arms >> arm) & 1U) != 0) drives_[arm].bus->chain.drop();
+  }
   std::uint64_t out = 0;
   for (std::size_t arm = 0; arm < drives_.size(); ++arm) {  // every chain, whatever another one says
     if (((arms >> arm) & 1U) == 0) continue;

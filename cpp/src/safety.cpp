@@ -240,8 +240,8 @@ bool SafetyMachine::step_exit(const Events& events, std::int64_t now) noexcept {
   }
   if (state_ == State::off && stop_pending_ && !release_pending_) {
     end(events.torque_on ? 1 : 0);
-    if (events.reset)
-      stop_pending_ = false;  // carried out; another arm's was dropped by a fault, and it goes on
+    // Carried out here; the other arm's was dropped by the fault that this resets, and that one goes on.
+    if (events.reset && events.coupled) stop_pending_ = false;
     return true;
   }
   return false;

@@ -150,15 +150,21 @@ void SecondHand::remember() noexcept {
 void SecondHand::watch_latch(bool aside) noexcept {
   const std::uint64_t latched = seen_ ? arms_in(is_latched) : 0;
   const bool fresh = (latched & ~latched_) != 0;
+  if (fresh && aside && recording_) return;  // the disk is slow: with the next look
   latched_ = latched;
   if (!fresh) return;
   if (recorder_.joinable()) recorder_.join();
+  recording_ = true;
+  const auto record = [this]() noexcept {
+    write_record();
+    recording_ = false;
+  };
   try {
-    if (aside) recorder_ = std::thread([this] { write_record(); });
+    if (aside) recorder_ = std::thread(record);
   } catch (const std::system_error&) {  // no thread left
     aside = false;
   }
-  if (!aside) write_record();
+  if (!aside) record();
 }
 
 void SecondHand::write_record() noexcept {
@@ -257,10 +263,14 @@ void SecondHand::say_dead() noexcept {
 int SecondHand::rescue() {
   const std::uint64_t torque = energised_arms();
   if (torque != 0) open_ports(torque);
+  const bool limp = shared_.plan.house.planner.safety.estop_off;
+  const bool stopped = shared_.requests.estopped();
+  if (stopped && limp) release(torque);  // perhaps for the second time
   // Where nothing was driven, the last goal is an old one: each motor stands at the goal that it was given.
-  write_last_goal(torque & arms_in(has_torque));
+  if (!(stopped && limp)) write_last_goal(torque & arms_in(has_torque));
   say_dead();
-  carry_out_policy(torque & ~arms_in(is_latched));
+  if (!stopped) carry_out_policy(torque & ~arms_in(is_latched));
+  if (!stopped && limp && shared_.requests.estopped()) release(energised_arms());  // it came meanwhile
   if (latched_ == 0) {
     if (recorder_.joinable()) recorder_.join();
     write_record();
@@ -284,14 +294,30 @@ void SecondHand::carry_out_policy(std::uint64_t arms) {
   const std::uint64_t kept = arms & ~released;
   if (kept == 0) return;
   if (rests || off) {
-    take_over(kept);
+    take_over(answering(kept));
   } else {
     raise_torque(kept);  // they stay where they are
   }
 }
 
+/// Those of these arms in which every motor answers: one that does not is left where it stands, and keeps
+/// no other one from being laid down.
+std::uint64_t SecondHand::answering(std::uint64_t arms) const noexcept {
+  std::uint64_t out = 0;
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    ServoChain& chain = parts_.drives[arm].bus->chain;
+    if (has(arms, arm) && chain.is_open() && chain.recognise().none()) out |= 1ULL << arm;
+  }
+  return out;
+}
+
 /// A release that was cut short is finished.
 void SecondHand::release(std::uint64_t arms) noexcept {
+  if (shared_.plan.house.planner.safety.estop_off && shared_.requests.estopped()) {
+    for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+      if (has(arms, arm)) parts_.drives[arm].bus->chain.drop();
+    }
+  }
   std::uint64_t held = 0;
   for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
     const BusPart& part = parts_.drives[arm];
@@ -308,21 +334,21 @@ void SecondHand::set_energised(std::uint64_t arms, std::uint64_t motors) noexcep
 
 /// So is a torque ramp that was.
 void SecondHand::raise_torque(std::uint64_t arms) noexcept {
+  const std::uint64_t answered = answering(arms);
   std::uint64_t derated = 0;
   for (std::size_t k = 0; k < kMostAxes; ++k) {
     if (wants_less_torque(last_.status[k], last_.temperature[k])) derated |= 1ULL << k;
   }
   for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
     const BusPart& part = parts_.drives[arm];
-    ServoChain& chain = part.bus->chain;
-    if (has(arms, arm) && chain.is_open() && chain.recognise().none())
-      chain.raise_torque(derated >> part.begin);
+    if (has(answered, arm)) part.bus->chain.raise_torque(derated >> part.begin);
   }
 }
 
 /// A loop of our own takes these arms over where they stand and lays them down. Meanwhile this thread passes
 /// on what is asked of the dead one.
 void SecondHand::take_over(std::uint64_t arms) {
+  if (arms == 0) return;
   SharedLoop& own = memory_.shared();
   own.bus.energised.store(shared_.bus.energised.load() & axes_of(arms), std::memory_order_release);
   standby_->take_over(arms);
@@ -344,14 +370,26 @@ void SecondHand::take_over(std::uint64_t arms) {
     if (ending || !(answered || now_ns() > end)) continue;
     const bool armed = answered && own.bus.answer.armed;
     // Not before it moves: a stop in DISARMED would let go of it.
-    if (armed && !(whole && has_torque(look.state))) continue;
+    if (armed && !(whole && (has_torque(look.state) || look.state == State::off))) continue;
     // Refused: torque and goal stay as they are.
     own.requests.close(armed ? Closing::orderly : Closing::at_once);
     ending = true;
   }
   loop.join();
   report(own);
-  set_energised(arms, own.bus.energised.load());
+  const std::uint64_t told = arms | let_go_by(own);
+  set_energised(told, own.bus.energised.load() & axes_of(told));
+}
+
+/// The arms that the own loop released, those that it has not taken over among them.
+std::uint64_t SecondHand::let_go_by(const SharedLoop& own) const noexcept {
+  Look look;
+  std::uint64_t out = 0;
+  if (!own.look.try_load(look)) return out;
+  for (std::size_t arm = 0; arm < look.arms.size(); ++arm) {
+    if (look.arms[arm].state == State::off) out |= 1ULL << arm;
+  }
+  return out;
 }
 
 /// What is asked by socket, session or signal. The stop that is under way is ours: the first one that is
@@ -369,6 +407,22 @@ void SecondHand::attend(SharedLoop& own, bool moves) noexcept {
   for (; owed_stops_ > 0; --owed_stops_) own.requests.stop(owed_policy_);
 }
 
+/// What was last seen of an arm, which the own loop does not look at.
+void SecondHand::keep(std::size_t arm, Look& look) const noexcept {
+  const std::uint64_t axes = axes_of(1ULL << arm);
+  const double since = static_cast<double>(look.at - last_.at) * 1e-9;
+  for (std::size_t k = 0; k < kMostAxes; ++k) {
+    if (!has(axes, k)) continue;
+    look.values[k] = last_.values[k];
+    look.age[k] = last_.age[k] + since;
+    look.status[k] = last_.status[k];
+    look.load[k] = last_.load[k];
+    look.goal[k] = last_.goal[k];
+    look.requested[k] = last_.requested[k];
+    look.temperature[k] = last_.temperature[k];
+  }
+}
+
 /// The session sees what the own loop does, and what it has not taken over as it was.
 void SecondHand::report(const SharedLoop& own) noexcept {
   const auto events = own.journal.states.events();
@@ -378,8 +432,13 @@ void SecondHand::report(const SharedLoop& own) noexcept {
   look.cycle += last_.cycle;
   look.active_cycles = last_.active_cycles;
   look.first_goal = last_.first_goal;
+  for (std::size_t k = 0; k < kMostAxes; ++k) {  // read one motor after another, anew
+    if (look.temperature[k] == 0) look.temperature[k] = last_.temperature[k];
+  }
+  const std::uint64_t told = taken_over_ | let_go_by(own);
   for (std::size_t arm = 0; arm < look.arms.size() && arm < last_.arms.size(); ++arm) {
-    if (has(taken_over_, arm)) continue;
+    if (has(told, arm)) continue;
+    keep(arm, look);
     const ArmLook& was = last_.arms[arm];
     look.arms[arm] = was;
     if (!is_latched(was.state)) continue;

@@ -55,6 +55,12 @@ Trouble ServoChain::switch_on(std::size_t joint, std::int64_t& stamp, Found& fou
   return {};
 }
 
+void ServoChain::drop() noexcept {
+  const std::array<std::uint8_t, kMostIds> zeros{};
+  const Request all = encode_sync_write(at::kTorqueEnable, 1, {ids_.data(), size()}, {zeros.data(), size()});
+  if (port_.is_open() && port_.write(all.bytes()) == IoStatus::lost) lost_ = true;
+}
+
 std::uint64_t ServoChain::release() noexcept {
   energised_ = 0;
   const std::array<std::uint8_t, 1> off = {0};
@@ -72,9 +78,7 @@ std::uint64_t ServoChain::release() noexcept {
   for (std::size_t i = size(); i-- > 0;) {
     if (gripper(i)) one(i);
   }
-  const std::array<std::uint8_t, kMostIds> zeros{};
-  const Request all = encode_sync_write(at::kTorqueEnable, 1, {ids_.data(), size()}, {zeros.data(), size()});
-  if (port_.is_open() && port_.write(all.bytes()) == IoStatus::lost) lost_ = true;
+  drop();
   std::uint64_t held = 0;
   for (std::size_t i = 0; i < size(); ++i) {
     std::array<std::uint8_t, 1> torque = {1};

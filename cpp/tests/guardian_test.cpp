@@ -31,10 +31,11 @@ rl::HouseConfig guarded_config(rl::StopPolicy policy) {
 struct Guarded {
   /// The rest pose lies `away` degrees of the first joint from where the arm stands.
   explicit Guarded(rl::StopPolicy policy, double away = 0, std::int64_t soft_start = 200 * rl::kMillisecond,
-                   double rate = 50)
+                   double rate = 50, bool estop_off = false)
       : part(part_of(emulator)) {
     rl::HouseConfig config = guarded_config(policy);
     config.planner.safety.soft_start = soft_start;
+    config.planner.safety.estop_off = estop_off;
     config.rate_hz = rate;
     static_cast<void>(part.bus->chain.read_now(kPatience));
     const auto joints = part.bus->chain.joints();
@@ -119,11 +120,12 @@ bool silence_for(rl::emulator::Emulator& emulator, std::int64_t time) {
 
 /// Two emulated arms in one guardian; the right one is faulted by a motor that starts anew.
 struct GuardedPair {
-  explicit GuardedPair(rl::StopPolicy policy) {
+  explicit GuardedPair(rl::StopPolicy policy, bool estop_off = false) {
     rl::BusPart left_part = part_of(left);
     rl::BusPart right_part = part_of(right);
     right_part.begin = 6;
     rl::HouseConfig config = guarded_config(policy);
+    config.planner.safety.estop_off = estop_off;
     const auto one = config.planner.axes;
     for (const rl::PlannerAxis& axis : one) config.planner.axes.push_back(axis);
     for (const rl::BusPart& part : {left_part, right_part}) {
@@ -138,7 +140,7 @@ struct GuardedPair {
     begin = house->look().values;
   }
   void push() { static_cast<void>(house->push_setpoint({begin.data(), 12}, rl::now_ns(), rl::now_ns())); }
-  void fault_the_right_one() {
+  void arm() {
     push();
     REQUIRE(house->arm().ok());
     REQUIRE(eventually([&] {
@@ -146,6 +148,9 @@ struct GuardedPair {
       if (state_of(*house) == rl::State::hold) house->requests().resume();
       return state_of(*house) == rl::State::active;
     }));
+  }
+  void fault_the_right_one() {
+    arm();
     right.fault("reboot", {{"id", 3.0}});
     REQUIRE(eventually([&] { return push(), state_of(*house) == rl::State::fault; }));
     REQUIRE(eventually([&] { return push(), house->look().arms[0].state == rl::State::hold; }));
@@ -370,6 +375,50 @@ TEST_CASE("an emergency stop is heard while the second hand lays the arm down") 
     CHECK(arm.house->still_energised().size() == 6);
     CHECK(arm.moved() < 45);
   }
+}
+
+TEST_CASE("an emergency stop that the guardian did not live to carry out is carried out, and nothing moves") {
+  for (const bool off : {false, true}) {
+    Guarded arm(rl::StopPolicy::rest, 60, 200 * rl::kMillisecond, 50, off);
+    arm.arm();
+    arm.stop_source();
+    for (int id = 1; id <= 6; ++id) arm.emulator.fault("mute", {{"id", static_cast<double>(id)}});
+    const double stood = arm.moved();
+    arm.house->requests().estop();
+    CHECK(eventually([&] { return !arm.house->requests().urgent(); }));
+    REQUIRE(::kill(arm.house->guardian(), SIGKILL) == 0);
+    for (int id = 1; id <= 6; ++id) arm.emulator.fault("unmute", {{"id", static_cast<double>(id)}});
+    CHECK(eventually([&] { return arm.house->ended(); }));
+    CHECK(arm.torque(off ? 0 : 1));
+    CHECK(arm.house->still_energised().size() == (off ? 0 : 6));
+    CHECK(std::abs(arm.moved() - stood) < 1);
+    CHECK(!arm.saw(rl::State::rest, rl::Reason::stop_requested));
+    CHECK(arm.house->exit_code() == 1);
+  }
+}
+
+TEST_CASE("an arm that does not answer keeps the second hand from laying down no other one") {
+  GuardedPair pair(rl::StopPolicy::rest);
+  pair.arm();
+  pair.right.fault("mute", {{"id", 4.0}});
+  REQUIRE(::kill(pair.house->guardian(), SIGKILL) == 0);
+  CHECK(eventually([&] { return pair.house->ended(); }));
+  CHECK(GuardedPair::energised(pair.left) == 0);
+  CHECK(GuardedPair::energised(pair.right) == 6);
+  CHECK(pair.house->still_energised().size() == 6);
+  CHECK(pair.house->look().arms[0].state == rl::State::off);
+  CHECK(pair.house->exit_code() == 1);
+}
+
+TEST_CASE("an emergency stop that lets go does not wait for an arm that does not answer") {
+  GuardedPair pair(rl::StopPolicy::rest, true);
+  pair.arm();
+  for (int id = 1; id <= 6; ++id) pair.left.fault("mute", {{"id", static_cast<double>(id)}});
+  const std::int64_t asked = rl::now_ns();
+  pair.house->requests().estop();
+  CHECK(eventually([&] { return GuardedPair::energised(pair.right) == 0; }));
+  CHECK(rl::now_ns() - asked < 200 * rl::kMillisecond);  // the other one is asked for 480 ms
+  CHECK(eventually([&] { return pair.house->still_energised().size() == 6; }));
 }
 
 TEST_CASE("two stop requests release an arm that the second hand lays down, one does not") {

@@ -344,6 +344,7 @@ def test_an_episode_of_another_calibration_is_not_replayed_on_hardware(monkeypat
     options = {
         "rate": 50,
         "stop": "rest",
+        "estop": "hold",
         "realtime": False,
         "limits": LimitsConfig(),
         "trace": None,

@@ -16,7 +16,7 @@ from rl.control import guardians
 from rl.control.cameras import Cameras
 from rl.control.direct import DirectLoop
 from rl.control.keys import Keys
-from rl.control.session import Session
+from rl.control.session import HOW_TO_RELEASE, Session
 from rl.control.settings import Settings
 from rl.control.sources import EpisodeSource, LeaderSource, PolicySource
 from rl.plugins.so101.config import LeaderConfig, So101Config
@@ -82,7 +82,7 @@ def test_space_in_the_terminal_stops_every_kind_of_session(which):
 
 
 def test_an_e_stop_lets_go_at_once_where_that_is_asked_for():
-    robot, torque = So101(So101Config(port="sim")), []
+    robot, torque, said = So101(So101Config(port="sim")), [], []
 
     def stop(session):
         session.loop.estop()
@@ -90,22 +90,25 @@ def test_an_e_stop_lets_go_at_once_where_that_is_asked_for():
         torque.extend(torque_of(robot))
 
     settings = replace(SETTINGS, estop="off")
-    session = Session(robot, sources()["episode"], sinks=[Then(stop)], settings=settings, say=lambda text: None)
+    session = Session(robot, sources()["episode"], sinks=[Then(stop)], settings=settings, say=said.append)
     with session, pytest.raises(RlError, match="emergency stop"):
         session.run()
     assert torque == [0] * 6
     assert session.loop.reports()["core"]["states"][-1][0] == "ESTOP"
     assert session.outcome.exit_code == 1
+    assert "ended in ESTOP (emergency stop); the torque is off" in said
 
 
 def test_a_robot_of_pythons_is_told_to_let_go_on_an_e_stop_where_that_is_asked_for():
-    robot = VendorArm()
-    source = LeaderSource(Fixed(robot.action, lambda: [0, 0]))
-    settings = replace(SETTINGS, estop="off")
-    session = Session(robot, source, sinks=[Then(lambda session: session.loop.estop())], settings=settings)
-    with session, pytest.raises(RlError, match="e-stop"):
-        session.run()
-    assert robot.stops[-1] == "off"
+    for estop, end in (("off", "the torque is off"), ("hold", HOW_TO_RELEASE)):
+        robot, said = VendorArm(), []
+        source = LeaderSource(Fixed(robot.action, lambda: [0, 0]))
+        stop = Then(lambda session: session.loop.estop())
+        session = Session(robot, source, sinks=[stop], settings=replace(SETTINGS, estop=estop), say=said.append)
+        with session, pytest.raises(RlError, match="e-stop"):
+            session.run()
+        assert robot.stops[-1] == estop
+        assert f"ended in ESTOP (e-stop); {end}" in said
 
 
 @contextmanager

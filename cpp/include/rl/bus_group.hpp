@@ -89,6 +89,7 @@ class BusGroup {
   Reconnector* reconnector_ = nullptr;
   std::int64_t period_;
   std::int64_t source_timeout_;
+  bool estop_off_;  ///< an e-stop lets go of every arm at once, before the first of them is asked one by one
   bool spin_ = false;
   bool taking_over_ = false;
   std::uint64_t armable_ = ~0ULL;

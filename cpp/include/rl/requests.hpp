@@ -66,6 +66,16 @@ class Requests {
     events.resume = resume_.exchange(false, std::memory_order_acq_rel);
     events.reset = reset_.exchange(false, std::memory_order_acq_rel);
     events.release = release_.exchange(false, std::memory_order_acq_rel);
+    if (events.estop) {
+      estopped_.store(true, std::memory_order_release);
+    } else if (events.reset) {
+      estopped_.store(false, std::memory_order_release);
+    }
+  }
+  /// An e-stop was asked for, taken or not, and no reset since: whoever takes over from a loop that died in
+  /// its midst moves nothing.
+  [[nodiscard]] bool estopped() const noexcept {
+    return urgent() || estopped_.load(std::memory_order_acquire);
   }
 
  private:
@@ -75,6 +85,7 @@ class Requests {
   std::atomic<StopPolicy> policy_{StopPolicy::rest};
   std::atomic<bool> hold_{false};
   std::atomic<bool> estop_{false};
+  std::atomic<bool> estopped_{false};
   std::atomic<bool> resume_{false};
   std::atomic<bool> reset_{false};
   std::atomic<bool> release_{false};

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -39,11 +40,14 @@ class SecondHand {
   void write_last_goal(std::uint64_t arms) noexcept;
   void say_dead() noexcept;
   void carry_out_policy(std::uint64_t arms);
+  [[nodiscard]] std::uint64_t answering(std::uint64_t arms) const noexcept;
   void release(std::uint64_t arms) noexcept;
   void set_energised(std::uint64_t arms, std::uint64_t motors) noexcept;
   void raise_torque(std::uint64_t arms) noexcept;
   void take_over(std::uint64_t arms);
   void attend(SharedLoop& own, bool moves) noexcept;
+  [[nodiscard]] std::uint64_t let_go_by(const SharedLoop& own) const noexcept;
+  void keep(std::size_t arm, Look& look) const noexcept;
   void report(const SharedLoop& own) noexcept;
 
   SharedLoop& shared_;
@@ -55,6 +59,7 @@ class SecondHand {
   std::unique_ptr<LoopWorker> standby_;
   NamedSocket estop_;
   std::thread recorder_;  ///< writes a black box while this thread goes on watching
+  std::atomic<bool> recording_{false};
   int timer_ = -1;
   Look last_;  ///< the guardian's newest look that was whole
   bool seen_ = false;

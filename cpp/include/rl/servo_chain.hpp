@@ -120,6 +120,8 @@ class ServoChain {
   /// Whether these are the motors of this configuration, by model and calibration, whatever state they are
   /// in.
   [[nodiscard]] Trouble recognise() noexcept { return judge_all(true); }
+  /// Torque off to all of them in one packet that nobody acknowledges.
+  void drop() noexcept;
   /// Gripper last, three tries each, goes on past a failing motor, then all at once, then reads back; lock
   /// closed. Bit j: joint j is still energised (or does not say).
   [[nodiscard]] std::uint64_t release() noexcept;

@@ -245,6 +245,11 @@ class DirectLoop:
         """Whether it ended as asked with the torque on."""
         return self._state == "OFF" and self._stop_policy == "hold"
 
+    @property
+    def left_energised(self) -> bool:
+        """Whether a latched end left the torque on; the robot itself is not asked."""
+        return self._state in ("HOLD", *LATCHED) and not (self._state == "ESTOP" and self._limp)
+
     def close(self) -> None:
         """Ends the loop; may be called twice."""
         if self._thread is not None:

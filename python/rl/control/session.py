@@ -379,7 +379,7 @@ class Session:
     def _outcome(self) -> Outcome:
         assert self.loop is not None
         look, reports = self.loop.snapshot(), self.loop.reports()
-        codes, energised, held = [], [], False
+        codes, energised, held, left = [], [], False, False
         for member in self.loop.members:
             report, state = reports[member.name], member.loop.snapshot().state
             ended = report["exit_code"] is not None
@@ -389,11 +389,12 @@ class Session:
             held = held or getattr(member.loop, "held", False)
             codes += [int(report["exit_code"]) if ended else 1, int(state in ("HOLD", "FAULT", "ESTOP"))]
             energised += report["still_energised"]
+            left = left or getattr(member.loop, "left_energised", bool(report["still_energised"]))
         code = max([*codes, int(bool(energised))], default=0)
         if energised:
             self.tell(f"still energised: {', '.join(energised)}")
         if code and (energised or look.state in ("HOLD", "FAULT", "ESTOP")):
-            self.tell(f"ended in {look.state} ({look.reason}); {HOW_TO_RELEASE}")
+            self.tell(f"ended in {look.state} ({look.reason}); {HOW_TO_RELEASE if left else 'the torque is off'}")
         elif held:
             self.tell(f"held, as asked; {HOW_TO_RELEASE}")
         first = (look.first_goal - process_started_ns()) / 1e9 if look.first_goal else None
