@@ -97,8 +97,8 @@ py::tuple read_bus(BusHandle& self) {
     age.mutable_at(static_cast<py::ssize_t>(i)) = static_cast<double>(now - joint.captured) * 1e-9;
     const int index = static_cast<int>(i);
     if (!joint.fresh) faults.push_back(chain.tell({rl::TroubleKind::silent, index, 0, 0, {}}).text);
-    if (joint.status != 0)
-      faults.push_back(chain.tell({rl::TroubleKind::status_bits, index, joint.status, 0, {}}).text);
+    if (joint.alarms != 0)
+      faults.push_back(chain.tell({rl::TroubleKind::status_bits, index, joint.alarms, 0, {}}).text);
   }
   return py::make_tuple(values, captured, age, faults);
 }

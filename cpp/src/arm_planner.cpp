@@ -17,14 +17,7 @@ constexpr double kSlowest = 0.1;     // part of the speed limit where the ramp b
 constexpr double kTorqueFrom = 0.2;  // part of the torque limit where the ramp begins
 constexpr std::int64_t kTorqueEvery = 50'000'000;
 constexpr int kStopWrites = 3;
-constexpr double kStill = 1e-6;                 // units/s
-constexpr std::uint8_t kFaultBits = 2 | 4 | 8;  // encoder, overheat, overcurrent
-constexpr std::uint8_t kBurningBits = 4 | 8;    // overheat, overcurrent
-constexpr std::uint8_t kTooHot = 70;            // deg C
-constexpr std::uint8_t kWarm = 60;              // deg C: a warning
-constexpr double kLowest = 0.8;                 // of the nominal voltage
-constexpr double kLow = 0.9;                    // a warning
-constexpr double kHighest = 1.15;
+constexpr double kStill = 1e-6;  // units/s
 
 bool has(std::uint64_t mask, std::size_t k) noexcept { return ((mask >> k) & 1U) != 0; }
 
@@ -80,8 +73,9 @@ void ArmPlanner::look_at_joints(const Reading& reading, std::int64_t now) noexce
       stale_ |= 1ULL << k;
       if (events_.stale_joint < 0) events_.stale_joint = joint;
     }
-    if ((reading.status[k] & kOverloadBit) != 0 && events_.overload_joint < 0) events_.overload_joint = joint;
-    if ((reading.status[k] & kFaultBits) != 0 && events_.fault_joint < 0) events_.fault_joint = joint;
+    if ((reading.alarms[k] & alarm::kOverload) != 0 && events_.overload_joint < 0)
+      events_.overload_joint = joint;
+    if ((reading.alarms[k] & alarm::kFault) != 0 && events_.fault_joint < 0) events_.fault_joint = joint;
     if (has(reading.rebooted, k) && torque_on_ && events_.fault_joint < 0) {
       events_.fault_joint = joint;
       events_.fault_reason = Reason::motor_rebooted;
@@ -95,15 +89,20 @@ void ArmPlanner::look_at_joints(const Reading& reading, std::int64_t now) noexce
   events_.overload_for = overloaded_ == 0 ? 0 : now - overloaded_;
 }
 
-/// A position is stale by its age. A motor is silent by the requests that it left unanswered, a period each:
-/// a process that was stopped for a while has not asked. An arm whose motors are all silent has lost its bus.
+/// A position is stale by its age. A motor is silent by the requests that it left unanswered, each as long as
+/// the periods since the one before: a process that was stopped for a while has not asked. An arm whose
+/// motors are all silent has lost its bus.
 void ArmPlanner::look_at_silence(const Reading& reading, std::int64_t now) noexcept {
   const std::int64_t step = std::min(now - last_look_, config_.period);
   last_look_ = now;
   std::int64_t shortest = INT64_MAX;
   for (std::size_t k = begin_; k < end_; ++k) {
     const bool missing = has(reading.missing, k);
-    silence_[k] = missing ? silence_[k] + step : 0;
+    unasked_[k] += step;
+    if (!has(reading.skipped, k)) {
+      silence_[k] = missing ? silence_[k] + unasked_[k] : 0;
+      unasked_[k] = 0;
+    }
     if (missing) count(tally_.missing[k]);
     if (silence_[k] > kMute && events_.mute_joint < 0) events_.mute_joint = static_cast<int>(k);
     shortest = std::min(shortest, silence_[k]);
@@ -127,12 +126,12 @@ void ArmPlanner::look_at_supply(const Reading& reading) noexcept {
   learn_supply(reading);
   warm_ = low_voltage_ = 0;
   for (std::size_t k = begin_; k < end_; ++k) {
-    const double nominal = nominal_voltage_;
-    const double volts = reading.voltage[k];
+    const int nominal = nominal_voltage_;
+    const int volts = reading.voltage[k];
     const bool known = nominal > 0 && volts > 0;
     if (reading.temperature[k] >= kWarm) warm_ |= 1ULL << k;
-    if (known && volts < kLow * nominal) low_voltage_ |= 1ULL << k;
-    const bool off = known && (volts < kLowest * nominal || volts > kHighest * nominal);
+    if (known && volts * 100 < nominal * kLowSupply) low_voltage_ |= 1ULL << k;
+    const bool off = known && bad_supply(volts, nominal);
     if ((reading.temperature[k] < kTooHot && !off) || events_.fault_joint >= 0) continue;
     events_.fault_joint = static_cast<int>(k);
     events_.fault_reason = off ? Reason::motor_voltage : Reason::motor_hot;
@@ -260,7 +259,7 @@ void ArmPlanner::pull_back(const Reading& reading, const Decision& decision) noe
 void ArmPlanner::derate(const Reading& reading, const Decision& decision) noexcept {
   if (decision.entered && decision.state == State::soft_start) derated_ = 0;
   for (std::size_t k = begin_; k < end_; ++k) {
-    if (wants_less_torque(reading.status[k], reading.temperature[k])) derated_ |= 1ULL << k;
+    if (wants_less_torque(reading.alarms[k], reading.temperature[k])) derated_ |= 1ULL << k;
   }
 }
 
@@ -269,7 +268,7 @@ void ArmPlanner::derate(const Reading& reading, const Decision& decision) noexce
 void ArmPlanner::let_go(const Reading& reading, const Decision& decision) noexcept {
   if (decision.state != State::fault && decision.state != State::off) return;
   for (std::size_t k = begin_; k < end_; ++k) {
-    if ((reading.status[k] & kBurningBits) != 0 || reading.temperature[k] >= kTooHot) limp_ |= 1ULL << k;
+    if ((reading.alarms[k] & alarm::kBurning) != 0 || reading.temperature[k] >= kTooHot) limp_ |= 1ULL << k;
   }
 }
 

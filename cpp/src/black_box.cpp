@@ -9,11 +9,16 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
+#include <system_error>
 
 namespace rl {
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
+
+constexpr std::int64_t kYear2025 =
+    1'735'689'600;  // s since 1970: older than this program is no date of today
 
 constexpr std::array<std::uint32_t, 256> kCrcOfByte = [] {
   std::array<std::uint32_t, 256> table{};
@@ -119,6 +124,18 @@ bool write_box(BoxFile file, const SharedLoop& shared, const RecordRing& records
 }
 
 }  // namespace
+
+Result<> make_ready(const std::string& folder, std::int64_t wall_clock) {
+  if (wall_clock < kYear2025)
+    return Error{ErrorCode::io,
+                 "the clock of this machine has never been set; set it: sudo timedatectl set-time"};
+  std::error_code refused;
+  std::filesystem::create_directories(folder, refused);
+  if (!refused && ::access(folder.c_str(), W_OK | X_OK) != 0) refused = {errno, std::generic_category()};
+  if (!refused) return Done{};
+  return Error{ErrorCode::io, "no black box can be written into " + folder + ": " + refused.message() +
+                                  "; set XDG_STATE_HOME to a folder of yours"};
+}
 
 bool write_black_box(std::string_view folder, const SharedLoop& shared, const RecordRing& records,
                      Text<1024>& path) noexcept {

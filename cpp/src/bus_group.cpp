@@ -133,7 +133,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
   const std::int64_t now = now_ns();
   for (ServoChain* const chain : chains_) chain->begin_cycle(now, budget_end);
   collect();
-  reading.missing = reading.rebooted = reading.hang_up = 0;
+  reading.missing = reading.skipped = reading.rebooted = reading.hang_up = 0;
   reading.unguarded = beats_.unguarded(now);
   for (std::size_t arm = 0; arm < drives_.size(); ++arm) {
     const BusPart& part = drives_[arm];
@@ -146,7 +146,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
       const std::size_t axis = part.begin + i;
       reading.values[axis] = joints[i].value;
       reading.captured[axis] = joints[i].captured;
-      reading.status[axis] = joints[i].status;
+      reading.alarms[axis] = joints[i].alarms;
       reading.load[axis] = joints[i].load;
       reading.temperature[axis] = joints[i].temperature;
       reading.voltage[axis] = joints[i].voltage;
@@ -154,7 +154,7 @@ void BusGroup::read_state(Reading& reading, std::int64_t budget_end) noexcept {
         reading.rebooted |= 1ULL << axis;
         board_.energised.fetch_and(~(1ULL << axis), std::memory_order_release);
       }
-      if (!joints[i].fresh) reading.missing |= 1ULL << axis;
+      if (!joints[i].fresh) (joints[i].skipped ? reading.skipped : reading.missing) |= 1ULL << axis;
     }
   }
   for (const BusPart& part : leaders_) {

@@ -336,8 +336,8 @@ std::vector<std::string> LoopHouse::faults(const Look& look) const {
   std::vector<std::string> out;
   for (std::size_t k = 0; k < axes(); ++k) {
     for (unsigned bit = 0; bit < 6; ++bit) {
-      if (((look.status[k] >> bit) & 1U) != 0)
-        out.push_back(joint_text(k) + ": " + std::string(status_bit_name(bit)));
+      if (((look.alarms[k] >> bit) & 1U) != 0)
+        out.push_back(joint_text(k) + ": " + std::string(alarm_name(bit)));
     }
     if (look.age[k] > kStale) out.push_back(joint_text(k) + ": no reply");
   }

@@ -10,12 +10,27 @@
 #include <algorithm>
 #include <climits>
 #include <cmath>
+#include <cstdio>
 
 namespace rl {
 namespace {
 
 constexpr int kPriority = 80;
 constexpr std::int64_t kSilent = 100 * kMillisecond;  // from then on a leader's joint is named
+
+/// A rate at which no reply can be there in time would look like an arm that does not answer.
+Result<> carries(const ServoChain& chain, std::int64_t period) {
+  if (chain.room_in(read_budget(period)) > 0) return Done{};
+  const int asked = static_cast<int>(kSecond / period);
+  int rate = asked;
+  while (rate > 10 && chain.room_in(read_budget(kSecond / rate)) == 0) rate -= 10;
+  std::array<char, 256> text{};
+  std::snprintf(
+      text.data(), text.size(),
+      "%d Hz is more than %.80s carries: its motors answer after %.1f ms; use a rate of %d Hz or less", asked,
+      chain.config().port.c_str(), static_cast<double>(chain.turnaround()) * 1e-6, rate);
+  return Error{ErrorCode::usage, text.data()};
+}
 
 /// Its pose, heard at least once of every joint.
 Result<> first_look(ServoChain& chain) {
@@ -42,7 +57,7 @@ LoopJournal::LoopJournal(SharedLoop& shared, RecordRing::Word* words)
       led_(shared.plan.house.planner.led),
       period_(shared.plan.house.planner.period) {}
 
-void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexcept {
+void LoopJournal::measure(const CycleRecord& record, bool late, std::int64_t skipped) noexcept {
   if (record.state != State::active || record.wrote == 0) {
     last_wrote_ = 0;
     return;
@@ -52,7 +67,7 @@ void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexc
   if (last_wrote_ != 0) board.period_error.add(std::abs(record.wrote - last_wrote_ - period_));
   last_wrote_ = record.wrote;
   if (skipped > 0) board.misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
-  if (record.missing != 0) count(board.late_reads);
+  if (late) count(board.late_reads);
   count(board.active_writes);
   if (board.first_active.load(std::memory_order_relaxed) == 0)
     board.first_active.store(record.wrote, std::memory_order_relaxed);
@@ -61,7 +76,7 @@ void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexc
 
 void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written,
                           const Plan& plan, std::int64_t skipped) noexcept {
-  measure(record, skipped);
+  measure(record, reading.missing != 0, skipped);
   Look out;
   for (std::size_t k = 0; k < axes_; ++k) {
     record.captured = std::max(record.captured, reading.captured[k]);
@@ -95,13 +110,13 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
   out.at = record.done;
   out.first_goal = first_goal_.load(std::memory_order_relaxed);
   out.remaining = plan.remaining;
-  out.missing = record.missing;
+  out.missing = reading.missing;
   out.warm = plan.warm;
   out.low_voltage = plan.low_voltage;
   out.values = reading.values;
   out.goal = written;
   out.requested = plan.requested;
-  out.status = reading.status;
+  out.alarms = reading.alarms;
   out.load = reading.load;
   out.temperature = reading.temperature;
   look.store(out);
@@ -122,6 +137,8 @@ Result<> LoopWorker::look() {
     const BusPart& part = driven ? bus_.drives()[i] : bus_.leaders()[i - bus_.drives().size()];
     const std::lock_guard lock(part.bus->mutex);
     if (auto seen = first_look(part.bus->chain); !seen.ok()) return seen;
+    if (bus_.taking_over()) continue;
+    if (auto fits = carries(part.bus->chain, shared_.plan.house.planner.period); !fits.ok()) return fits;
   }
   for (const BusPart& part : bus_.leaders()) {  // a leader is moved by hand: never under torque
     const std::uint64_t held = part.bus->chain.relax();
@@ -152,6 +169,10 @@ void LoopWorker::ask_for_realtime() noexcept {
       const ServoChain& chain = part.bus->chain;
       if (!chain.latency_note().empty())
         shared_.house.add_note(chain.config().port + ": " + chain.latency_note());
+      const std::size_t room = chain.room_in(read_budget(shared_.plan.house.planner.period));
+      if (room < chain.size())
+        shared_.house.add_note(chain.config().port + ": a period has room for " + std::to_string(room) +
+                               " of " + std::to_string(chain.size()) + " motors; they are read in turn");
     }
   }
 }

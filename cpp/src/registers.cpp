@@ -148,12 +148,6 @@ std::string_view model_name(std::uint16_t number) noexcept {
   return "";
 }
 
-std::string_view status_bit_name(unsigned bit) noexcept {
-  constexpr std::array<std::string_view, 6> kNames = {"voltage",     "encoder", "overheat",
-                                                      "overcurrent", "angle",   "overload"};
-  return bit < kNames.size() ? kNames[bit] : "undefined";
-}
-
 std::span<const Setting> arm_settings() noexcept { return kArmSettings; }
 
 }  // namespace rl

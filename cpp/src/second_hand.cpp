@@ -12,7 +12,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
+#include <ctime>
 #include <system_error>
 #include <thread>
 
@@ -54,11 +54,8 @@ Result<std::unique_ptr<SecondHand>> SecondHand::make(const LoopMemory& watched) 
   }
   plan.chains = drives;
   if (!plan.house.black_boxes.empty()) {
-    std::error_code refused;
-    std::filesystem::create_directories(plan.house.black_boxes.string(), refused);
-    if (refused)
-      watched.shared().house.add_note("black box: none, " + plan.house.black_boxes.string() +
-                                      " cannot be made: " + refused.message());
+    if (const auto ready = make_ready(plan.house.black_boxes.string(), std::time(nullptr)); !ready.ok())
+      return ready.error();
   }
   auto parts = parts_of(plan);
   if (!parts.ok()) return parts.error();
@@ -337,7 +334,7 @@ void SecondHand::raise_torque(std::uint64_t arms) noexcept {
   const std::uint64_t answered = answering(arms);
   std::uint64_t derated = 0;
   for (std::size_t k = 0; k < kMostAxes; ++k) {
-    if (wants_less_torque(last_.status[k], last_.temperature[k])) derated |= 1ULL << k;
+    if (wants_less_torque(last_.alarms[k], last_.temperature[k])) derated |= 1ULL << k;
   }
   for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
     const BusPart& part = parts_.drives[arm];
@@ -415,7 +412,7 @@ void SecondHand::keep(std::size_t arm, Look& look) const noexcept {
     if (!has(axes, k)) continue;
     look.values[k] = last_.values[k];
     look.age[k] = last_.age[k] + since;
-    look.status[k] = last_.status[k];
+    look.alarms[k] = last_.alarms[k];
     look.load[k] = last_.load[k];
     look.goal[k] = last_.goal[k];
     look.requested[k] = last_.requested[k];

@@ -20,9 +20,6 @@ constexpr std::int64_t kOwedTime = 5 * kSecond;
 constexpr std::int64_t kQuietTime = 120 * kMillisecond;  // after late replies: they were the last
 constexpr std::int64_t kHailEvery = 20 * kMillisecond;   // they are answered all, also after a stall
 constexpr int kTries = 3;
-constexpr int kHot = 60;          // deg C: not armed above
-constexpr int kLeastSupply = 80;  // % of the motors' median voltage: not armed below
-constexpr int kMostSupply = 115;
 constexpr unsigned kMultiTurn = 1U << 4U;
 
 std::int64_t setup_timeout(int turn) noexcept { return kSetupTimeout << (2 * turn); }
@@ -89,6 +86,7 @@ void ServoChain::take_over(ServoChain& fresh) noexcept {
   heard_ = fresh.heard_;
   echo_ = fresh.echo_;
   allowance_ = fresh.allowance_;
+  turnaround_ = fresh.turnaround_;
   lost_ = active_ = false;
 }
 
@@ -269,6 +267,7 @@ void ServoChain::probe() noexcept {
     return spent[measured / 2];
   };
   const std::int64_t median = middle_of();
+  turnaround_ = median;
   for (std::size_t i = 0; i < measured; ++i) spent[i] = std::abs(spent[i] - median);
   allowance_ = std::clamp(median + 4 * middle_of(), 2 * kMillisecond, 20 * kMillisecond);
 }
@@ -360,7 +359,7 @@ Trouble ServoChain::judge(std::size_t joint, const MotorFacts& facts) const noex
     return {TroubleKind::outside, j, facts.position, 0, {}};
   }
   if (facts.status != 0) return {TroubleKind::status_bits, j, facts.status, 0, {}};
-  if (facts.temperature >= kHot) return {TroubleKind::hot, j, facts.temperature, 0, {}};
+  if (facts.temperature >= kWarm) return {TroubleKind::hot, j, facts.temperature, 0, {}};
   return {};
 }
 
@@ -420,7 +419,7 @@ Trouble ServoChain::judge_supply(std::span<const int> voltages) noexcept {
   const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(voltages.size() / 2);
   std::nth_element(sorted.begin(), middle, end);
   for (std::size_t i = 0; i < voltages.size(); ++i) {
-    if (voltages[i] * 100 < *middle * kLeastSupply || voltages[i] * 100 > *middle * kMostSupply)
+    if (bad_supply(voltages[i], *middle))
       return {TroubleKind::supply, static_cast<int>(i), voltages[i], *middle, {}};
   }
   return {};

@@ -61,6 +61,7 @@ IoStatus ServoChain::write_goals(std::span<const double> values, std::uint64_t w
   const Request request = words_request(raws, at::kGoalPosition, kPositionSign, withheld);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
   if (status == IoStatus::lost) lost_ = true;
+  wire_free_ = now_ns() + wire_time(request.size());
   return status;
 }
 
@@ -82,17 +83,19 @@ void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept
   budget_end_ = budget_end;
   active_ = false;
   queue_size_ = queue_next_ = first_tries_ = 0;
-  std::array<std::uint8_t, kMostIds> together{};
-  std::size_t count = 0;
   std::size_t silent = 0;
   for (std::size_t i = 0; i < size(); ++i) {
-    states_[i].fresh = states_[i].rebooted = false;
-    if (misses_[i] >= kSilentAfter) {
-      ++silent;
-    } else {
-      together[count++] = ids_[i];
-    }
+    states_[i].fresh = states_[i].rebooted = states_[i].skipped = false;
+    if (misses_[i] >= kSilentAfter) ++silent;
   }
+  const std::size_t answering = size() - silent;
+  const std::size_t room = std::max<std::size_t>(room_for_answers(budget_end - std::max(now, wire_free_)), 1);
+  if (room < answering && look_instead(now)) {
+    for (std::size_t i = 0; i < size(); ++i) states_[i].skipped = misses_[i] < kSilentAfter;
+    return;
+  }
+  std::array<std::uint8_t, kMostIds> together{};
+  const std::size_t count = choose(std::min(room, answering), room < answering, together);
   // The silent ones come after the others and only as far as the budget goes: they cost the others nothing.
   // Another one begins in each cycle.
   if (silent > 0) {
@@ -111,6 +114,43 @@ void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept
     first_tries_ = queue_size_;
   }
   next(now);
+}
+
+/// How many motors' positions fit into this time behind the goals, with the adapter's usual way of taking its
+/// time.
+std::size_t ServoChain::room_for_answers(std::int64_t time) const noexcept {
+  const std::int64_t each = wire_time((model_->sync_read ? 1 : 8) + kPositionBytes + 6) + kMotorDelay;
+  const std::int64_t left = time - wire_time(8) - std::max(turnaround_, kReserve / 2);
+  return left < each ? 0 : static_cast<std::size_t>(left / each);
+}
+
+std::size_t ServoChain::room_in(std::int64_t time) const noexcept {
+  return std::min(room_for_answers(time - wire_time(8 + 3 * size())), size());
+}
+
+/// `count` of the motors that answer, where it is not all of them in turn; the others are skipped in this
+/// cycle.
+std::size_t ServoChain::choose(std::size_t count, bool in_turn, std::span<std::uint8_t> ids) noexcept {
+  std::size_t chosen = 0;
+  const std::size_t first = in_turn ? turn_ : 0;
+  for (std::size_t k = 0; k < size(); ++k) {
+    const std::size_t i = (first + k) % size();
+    if (misses_[i] >= kSilentAfter) continue;
+    if (chosen == count) {
+      states_[i].skipped = true;
+      continue;
+    }
+    ids[chosen++] = ids_[i];
+    turn_ = (i + 1) % size();
+  }
+  return chosen;
+}
+
+/// Where a cycle has no room behind the positions, what else must be known takes a cycle of its own.
+bool ServoChain::look_instead(std::int64_t now) noexcept {
+  look_at_torque(now);
+  look_at_block(now);
+  return active_;
 }
 
 void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
@@ -157,7 +197,7 @@ void ServoChain::pump(std::int64_t now) noexcept {
       take_torque(reply);
       continue;
     }
-    if (asks_ == Question::position) take_position(reply, now);
+    take_position(reply, now);
     if (reader_.length() >= kBlockBytes) take_block(reply);
   }
   if (reader_.complete()) {
@@ -169,7 +209,8 @@ void ServoChain::pump(std::int64_t now) noexcept {
 /// Whether the budget has room for the longer block of all motors at once.
 bool ServoChain::block_fits(std::int64_t now) const noexcept {
   const std::size_t bytes = 8 + size() + size() * (kBlockBytes + 6);
-  return now + wire_time(bytes) + static_cast<std::int64_t>(size()) * kMotorDelay + kReserve <= budget_end_;
+  const std::int64_t answer = wire_time(bytes) + static_cast<std::int64_t>(size()) * kMotorDelay + kReserve;
+  return std::max(now, wire_free_) + answer <= budget_end_;
 }
 
 void ServoChain::take_position(const Reply& reply, std::int64_t now) noexcept {
@@ -183,7 +224,7 @@ void ServoChain::take_position(const Reply& reply, std::int64_t now) noexcept {
   state.raw = raw;
   state.value = config_.joints[joint].to_unit(state.raw);
   state.captured = now;
-  state.status = reply.status;
+  state.alarms = alarms_of(reply.status);
   state.fresh = true;
   misses_[joint] = 0;
   returned_ |= doubtful_ & (1ULL << joint);

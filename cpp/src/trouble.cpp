@@ -1,5 +1,6 @@
 #include "rl/trouble.hpp"
 
+#include "rl/health.hpp"
 #include "rl/registers.hpp"
 
 namespace rl {
@@ -14,7 +15,7 @@ std::string bits_of(int byte) {
   for (unsigned bit = 0; bit < 8; ++bit) {
     if (((static_cast<unsigned>(byte) >> bit) & 1U) == 0) continue;
     if (!out.empty()) out += ", ";
-    out += status_bit_name(bit);
+    out += alarm_name(bit);
   }
   return out;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "rl/black_box.hpp"
 #include "sim_arm.hpp"
 
 using namespace sim;
@@ -230,6 +231,18 @@ TEST_CASE("a guardian that cannot start says why") {
   made.value()->close();
 
   REQUIRE(part.bus->chain.open().ok());
+  config.guardian = RL_GUARDIAN;
+  config.black_boxes = "/dev/null/blackbox";
+  auto boxless = rl::LoopHouse::make(config, {part}, {});
+  REQUIRE(boxless.ok());
+  const auto unready = boxless.value()->start();
+  REQUIRE(!unready.ok());
+  CHECK(unready.error().text.find("no black box can be written into /dev/null/blackbox: Not a directory") ==
+        0);
+  boxless.value()->close();
+  config.black_boxes = "";
+
+  REQUIRE(part.bus->chain.open().ok());
   emulator.fault("mute", {{"id", 4.0}});
   config.guardian = RL_GUARDIAN;
   auto silent = rl::LoopHouse::make(config, {part}, {});
@@ -238,6 +251,13 @@ TEST_CASE("a guardian that cannot start says why") {
   REQUIRE(!refused.ok());
   CHECK(refused.error().code == rl::ErrorCode::motor_missing);
   CHECK(refused.error().text.find("id 4") != std::string::npos);
+}
+
+TEST_CASE("a machine whose clock was never set is not ready to keep a black box") {
+  CHECK(rl::make_ready("/tmp", 1'800'000'000).ok());
+  const auto unset = rl::make_ready("/tmp", 86'400);
+  REQUIRE(!unset.ok());
+  CHECK(unset.error().text.find("the clock of this machine has never been set") == 0);
 }
 
 TEST_CASE("a killed guardian's arm goes to rest and is released by the second hand") {

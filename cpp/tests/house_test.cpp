@@ -196,6 +196,32 @@ TEST_CASE("a bus belongs to one loop, once") {
   CHECK(!part.bus->driven);
 }
 
+TEST_CASE("a rate at which no reply can be there in time is refused with one that the bus carries") {
+  rl::emulator::Emulator emulator({});
+  emulator.fault("late", {{"rate", 1.0}, {"ms", 2.0}});
+  const rl::BusPart part = part_of(emulator);
+  CHECK(part.bus->chain.turnaround() > 2 * rl::kMillisecond);
+  CHECK(part.bus->chain.room_in(12 * rl::kMillisecond) == 6);
+  rl::HouseConfig config = house_config(rl::SourceKind::chunks);
+  config.rate_hz = 1000;
+  auto fast = rl::LoopHouse::make(config, {part}, {});
+  REQUIRE(fast.ok());
+  const auto started = fast.value()->start();
+  REQUIRE(!started.ok());
+  CHECK(started.error().code == rl::ErrorCode::usage);
+  const std::string& said = started.error().text;
+  CHECK(said.starts_with("1000 Hz is more than "));
+  const int rate = std::atoi(said.c_str() + said.find("use a rate of ") + 14);
+  CHECK((rate >= 10 && rate < 500));
+  fast.value()->close();
+  REQUIRE(part.bus->chain.open().ok());
+  config.rate_hz = rate;
+  auto carried = rl::LoopHouse::make(config, {part}, {});
+  REQUIRE(carried.ok());
+  CHECK(part.bus->chain.room_in(rl::read_budget(rl::kSecond / rate)) > 0);
+  carried.value()->close();
+}
+
 TEST_CASE("an arm that stands a little outside its range is armed, one far outside is not") {
   rl::emulator::Emulator emulator({});
   rl::ServoChain chain = chain_of(emulator);

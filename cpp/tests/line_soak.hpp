@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "rl/control_loop.hpp"
 #include "virtual_line.hpp"
 
 namespace sim {
@@ -34,7 +35,7 @@ inline Soak soak(WavingLine& arm, double rate, std::int64_t struck, std::int64_t
     return counted.late + counted.corrupted + counted.duplicated + counted.dropped + counted.noisy;
   };
   for (; hits() < struck && found.cycles < cycles; now += period, ++found.cycles) {
-    const std::int64_t end = arm.line.cycle(now, period * 6 / 10);
+    const std::int64_t end = arm.line.cycle(now, rl::read_budget(period));
     std::int64_t age = 0;
     for (std::size_t j = 0; j < rl::emulator::kJoints; ++j) {
       const rl::JointState& joint = arm.line.chain().joints()[j];

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::int64_t kAlways = INT64_MAX;
 constexpr std::int64_t kPeriod = 20 * rl::kMillisecond;
-constexpr std::int64_t kBudget = kPeriod * 6 / 10;
+constexpr std::int64_t kBudget = rl::read_budget(kPeriod);
 
 /// Six SCS servos: words big-endian, no sync-read, six registers of state from 56 on.
 std::vector<rl::emulator::Answer> scs(const rl::emulator::Request& request, std::int64_t free) {
@@ -83,11 +83,11 @@ TEST_CASE("a motor that was silent for a while is heard again") {
       const std::int64_t back = begin + silent_ms * rl::kMillisecond;
       arm.line.faults.set("drop", {{"rate", 1.0}, {"id", 3.0}});
       std::int64_t now = begin;
-      for (; now < back; now += period) arm.line.cycle(now, period * 6 / 10);
+      for (; now < back; now += period) arm.line.cycle(now, rl::read_budget(period));
       CHECK(!arm.line.chain().joints()[2].fresh);
       arm.line.faults.set("drop", {{"rate", 0.0}});
       while (!arm.line.chain().joints()[2].fresh && now < back + rl::kSecond) {
-        arm.line.cycle(now, period * 6 / 10);
+        arm.line.cycle(now, rl::read_budget(period));
         now += period;
       }
       CHECK(now - back <= 250 * rl::kMillisecond);
@@ -116,16 +116,51 @@ TEST_CASE("a whole line that was silent for a while is heard again") {
 }
 
 TEST_CASE("temperature, voltage and load are read at every rate at which there is time for them") {
-  for (const double rate : {10.0, 50.0, 200.0, 320.0, 400.0}) {
+  for (const double rate : {10.0, 50.0, 200.0, 320.0, 400.0, 700.0, 1000.0}) {
     sim::WavingLine arm(1);
     const auto period = static_cast<std::int64_t>(1e9 / rate);
     for (std::int64_t now = rl::kSecond; now < 2 * rl::kSecond; now += period)
-      arm.line.cycle(now, period * 6 / 10);
+      arm.line.cycle(now, rl::read_budget(period));
     for (const rl::JointState& joint : arm.line.chain().joints()) {
       CHECK(joint.temperature > 0);
       CHECK(joint.voltage > 0);
     }
   }
+}
+
+TEST_CASE("where a period has no room for all motors they are read in turn, and none is taken for silent") {
+  for (const double rate : {400.0, 700.0, 1000.0}) {
+    sim::WavingLine arm(1);
+    const auto period = static_cast<std::int64_t>(1e9 / rate);
+    std::int64_t oldest = 0;
+    std::size_t skipped = 0;
+    for (std::int64_t now = rl::kSecond; now < 2 * rl::kSecond; now += period) {
+      const std::int64_t end = arm.line.cycle(now, rl::read_budget(period));
+      for (const rl::JointState& joint : arm.line.chain().joints()) {
+        CHECK((joint.fresh || joint.skipped));
+        skipped += joint.skipped ? 1 : 0;
+        if (now > rl::kSecond + 20 * rl::kMillisecond) oldest = std::max(oldest, end - joint.captured);
+      }
+    }
+    CHECK((skipped > 0) == (rate > 500));
+    CHECK(oldest < 20 * rl::kMillisecond);
+  }
+}
+
+TEST_CASE("a motor that is silent is found so also where they are read in turn") {
+  sim::WavingLine arm(1);
+  arm.line.faults.set("drop", {{"rate", 1.0}, {"id", 3.0}});
+  std::int64_t asked = 0;
+  for (std::int64_t now = rl::kSecond; now < 2 * rl::kSecond; now += rl::kMillisecond) {
+    arm.line.cycle(now, rl::read_budget(rl::kMillisecond));
+    const auto joints = arm.line.chain().joints();
+    CHECK(!joints[2].fresh);
+    asked += joints[2].skipped ? 0 : 1;
+    CHECK(std::count_if(joints.begin(), joints.end(), [](const rl::JointState& j) { return j.fresh; }) <= 5);
+  }
+  CHECK(asked > 500);  // once it is known to be silent, every cycle counts as one that it left unanswered
+  for (std::size_t j = 0; j < 6; ++j)
+    CHECK((arm.line.chain().joints()[j].captured > 2 * rl::kSecond - 30 * rl::kMillisecond) == (j != 2));
 }
 
 TEST_CASE("SCS motors are read one by one, their words big-endian") {

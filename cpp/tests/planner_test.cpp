@@ -159,9 +159,9 @@ TEST_CASE("after a silence five set points are a fresh stream; four are not, and
 TEST_CASE("a source that falls silent in a hold of another cause begins anew") {
   Stand stand;
   stand.to_active();
-  stand.reading.status[0] = 32;
+  stand.reading.alarms[0] = rl::alarm::kOverload;
   CHECK(stand.run(1, 0) == State::hold);
-  stand.reading.status[0] = 0;
+  stand.reading.alarms[0] = 0;
   CHECK(stand.run(10, 0) == State::hold);
   stand.wait(20);
   stand.requests.resume();
@@ -253,13 +253,14 @@ TEST_CASE("the goal of a blocked joint comes back in a fault too, whatever else 
         while (stand.planner.state() == moving && ticks < 300) {
           ++ticks;
           if (again && also == Also::stale && ticks > seen - 6) stand.silent = 2;
-          if (again && also == Also::overload && ticks == seen) stand.reading.status[1] = 32;
+          if (again && also == Also::overload && ticks == seen)
+            stand.reading.alarms[1] = rl::alarm::kOverload;
           stand.run(1, 90);
         }
         CHECK(ticks == (again ? seen : ticks));
         seen = ticks;
         CHECK(stand.planner.state() == (moving == State::active ? State::hold : State::fault));
-        stand.reading.status[1] = 0;
+        stand.reading.alarms[1] = 0;
         stand.run(150, 90);
         CHECK(std::abs(stand.last.goal[0] - stuck) <= 5 + 1e-6);
         CHECK(std::abs(stand.last.goal[0]) < kEnd);
@@ -392,14 +393,14 @@ TEST_CASE("a second stop also lets go of the arm that is in FAULT while the othe
 
 TEST_CASE("a cause of HOLD in one arm holds the other; neither holds the other once it is gone") {
   Pair pair;
-  pair.reading.status[1] = 32;
+  pair.reading.alarms[1] = rl::alarm::kOverload;
   pair.run(1, 0);
   CHECK(pair.state(1) == State::hold);
   CHECK(pair.state(0) == State::hold);
   CHECK(pair.last.decision.reason == rl::Reason::overload);
   pair.requests.resume();
   CHECK(pair.run(10, 0) == State::hold);  // there still
-  pair.reading.status[1] = 0;
+  pair.reading.alarms[1] = 0;
   pair.requests.resume();
   pair.run(40, 0);
   CHECK(pair.state(0) == State::active);
@@ -747,7 +748,7 @@ struct Twins {
       it->reading.hang_up = event == 1 ? ports : 0;
       for (std::size_t arm = 0; arm < it->arms; ++arm)
         it->cut_off[arm] = it->cut_off[arm] || ((it->reading.hang_up >> arm) & 1U) != 0;
-      it->reading.status[k] = event < 6 && event > 1 ? 32 : 0;
+      it->reading.alarms[k] = event < 6 && event > 1 ? rl::alarm::kOverload : std::uint8_t{0};
       if (event >= 10 && event < 16) it->silent ^= 1ULL << k;
       if (event >= 20 && event < 24) it->blocked ^= 1ULL << k;
       it->reading.missing = it->silent;

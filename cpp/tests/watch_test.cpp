@@ -182,11 +182,11 @@ TEST_CASE("a motor that started anew is a fault at once") {
 
 TEST_CASE("an overloaded joint has half its torque until it is resumed") {
   Bench bench;
-  bench.reading.status[0] = 32;
+  bench.reading.alarms[0] = rl::alarm::kOverload;
   const rl::Plan plan = bench.tick();
   CHECK(bench.planner.state() == State::hold);
   CHECK(plan.derated == 1);
-  bench.reading.status[0] = 0;
+  bench.reading.alarms[0] = 0;
   bench.run(20);
   bool restored = false;
   for (int i = 0; i < 100; ++i) {

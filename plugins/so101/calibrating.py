@@ -83,7 +83,8 @@ class Calibrating:
         for _ in rounds:
             self.screen.begin("sweep", sentence)
             tracks |= {name: track for name, track in self._follow(left).items() if name in left}
-            verdicts = {name: sweep.judge(name, tracks[name]) for name in left}
+            unusual = self.bench.config.unusual_ranges
+            verdicts = {name: sweep.judge(name, tracks[name], unusual=unusual) for name in left}
             for verdict in verdicts.values():
                 self.screen.result(verdict.mark, verdict.what, verdict.todo)
             left = [name for name, verdict in verdicts.items() if verdict.mark == "fail"]

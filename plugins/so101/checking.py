@@ -98,7 +98,8 @@ class Checking:
         self._mode(name, joint)
         self._place(name, joint)
         self._health(name, joint)
-        verdict = sweep.judge_span(name, joint.range_max - joint.range_min)
+        unusual = self.bench.config.unusual_ranges
+        verdict = sweep.judge_span(name, joint.range_max - joint.range_min, unusual=unusual)
         if verdict.mark == "fail":
             self._fail(verdict.what, "calibrate again")
         elif before == self.failures:

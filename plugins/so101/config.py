@@ -14,6 +14,7 @@ ID = "name of the arm: its calibration file is ID.json"
 CALIBRATION_DIR = "folder of the calibration file; null: HF_LEROBOT_CALIBRATION, HF_LEROBOT_HOME or LeRobot's default"
 UNITS = "unit of the five body joints; the gripper is always 0..100"
 WRITE = "bring servos that hold another calibration to the file's; otherwise such an arm is refused"
+UNUSUAL = "calibration takes the range that a joint is moved through though no SO-101 has it: an arm built otherwise"
 USE_DEGREES = "LeRobot's spelling of units: true is degrees, false is range_m100_100"
 
 
@@ -44,6 +45,7 @@ class So101Config:
     units: Annotated[Units, doc(UNITS)] = "degrees"
     use_degrees: Annotated[bool | None, doc(USE_DEGREES)] = None
     write_calibration: Annotated[bool, doc(WRITE)] = False
+    unusual_ranges: Annotated[bool, doc(UNUSUAL)] = False
     max_speed: Annotated[
         float | None,
         doc(
@@ -86,6 +88,7 @@ class LeaderConfig:
     units: Annotated[Units, doc(UNITS)] = "degrees"
     use_degrees: Annotated[bool | None, doc(USE_DEGREES)] = None
     write_calibration: Annotated[bool, doc(WRITE)] = False
+    unusual_ranges: Annotated[bool, doc(UNUSUAL)] = False
     wave: Annotated[bool, doc("an emulated leader waves by itself; false: it lies still")] = True
     arms: Annotated[
         dict[str, ArmOptions],

@@ -65,17 +65,17 @@ class Verdict:
     todo: str = ""
 
 
-def judge(joint: str, track: Track) -> Verdict:
-    """Whether the path is known and as long as the arm's drawings say."""
+def judge(joint: str, track: Track, *, unusual: bool = False) -> Verdict:
+    """Whether the path is known and as long as the arm's drawings say; `unusual`: the drawings are another arm's."""
     if track.lost:
         return Verdict("fail", f"{joint} {track.lost}", "move it again, slowly; check its cable")
     if track.span < STILL:
         return Verdict("fail", f"{joint} was not moved", "move it from stop to stop")
-    return judge_span(joint, track.span)
+    return judge_span(joint, track.span, unusual=unusual)
 
 
-def judge_span(joint: str, span: int) -> Verdict:
-    """Whether a range of `span` steps is plausible for the joint."""
+def judge_span(joint: str, span: int, *, unusual: bool = False) -> Verdict:
+    """Whether a range of `span` steps is plausible for the joint; `unusual`: it is taken in any case."""
     part = span / SPANS[joint]
     moved = f"{joint} moves through {degrees(span):.0f} degrees"
     if joint == TURNS_ROUND:
@@ -84,6 +84,8 @@ def judge_span(joint: str, span: int) -> Verdict:
         return Verdict("warn", f"{moved}, of {degrees(SPANS[joint]):.0f}", "turn it further if it goes further")
     low, high = BANDS[joint]
     usual = f"{moved}, {'less' if part < low else 'more'} than an SO-101's {degrees(SPANS[joint]):.0f}"
+    if unusual and not low <= part <= high:
+        return Verdict("warn", usual, "taken as it is")
     if part < low:
         return Verdict("fail", usual, "move it again, from stop to stop")
     if part > high:

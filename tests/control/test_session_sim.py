@@ -418,13 +418,23 @@ def test_a_fault_of_one_arm_stays_its_own_the_other_is_laid_down_and_released():
 
 
 def test_the_buses_of_two_pairs_are_read_in_parallel():
-    """Wire time of a bus is some 1 ms: one after the other, four buses would take twice as long as two."""
+    """Every bus answers 5 ms late, by its own clock: one after the other, four would take twice as long as two."""
 
     def fastest(robot, hand):
-        with session(robot, LeaderSource(hand), duration=0.6) as running:
+        told = []
+
+        def late():
+            for device in (robot, hand):
+                for part in getattr(device, "parts", {"": device}).values():
+                    part.emulator.fault("late", rate=1.0, ms=5.0)
+            told.append(time.monotonic_ns())
+
+        with session(robot, LeaderSource(hand), duration=1.0) as running:
+            running.connect()
+            when(reached(running, "ACTIVE"), late)
             running.run()
             found = running.loop.members[0].loop.records(-1)
-        moving = (found["state"] == 2) & (found["read"] > 0)
+        moving = (found["state"] == 2) & (found["read"] > 0) & (found["wrote"] > told[0])
         assert moving.sum() > 20
         return np.quantile((found["read"] - found["wrote"])[moving], 0.1)  # a busy host only makes it longer
 
@@ -432,6 +442,7 @@ def test_the_buses_of_two_pairs_are_read_in_parallel():
     two = fastest(
         Composite({"left": arm(), "right": arm()}), CompositeTeleoperator({"left": leader(), "right": leader()})
     )
+    assert one > 5e6
     assert two < 1.6 * one
 
 

@@ -74,6 +74,48 @@ def test_no_error_is_swallowed_and_nothing_is_left_to_do(path):
     assert not re.search(r"\b(TODO|FIXME|XXX)\b|raise NotImplementedError", text)
 
 
+CORE = CHECKOUT / "cpp"
+FEETECH = {"packet.hpp", "registers.hpp", "reply_reader.hpp", "servo_chain.hpp", "serial_port.hpp", "setup_bus.hpp"}
+ABOVE_THE_BUS = [
+    "plan",
+    "arm_planner",
+    "planner",
+    "safety",
+    "limits",
+    "obstacle",
+    "trajectory",
+    "action_queue",
+    "ensembler",
+    "promise",
+    "source_watch",
+    "requests",
+    "control_loop",
+    "kinematics",
+    "jog",
+    "journal",
+    "health",
+]
+
+
+def included(header: str) -> set[str]:
+    """The core's headers that this file includes, and theirs."""
+    found: set[str] = set()
+    left = [header]
+    while left:
+        text = (CORE / left.pop()).read_text(encoding="utf-8")
+        new = set(re.findall(r'#include "rl/(\w+\.hpp)"', text)) - found
+        found |= new
+        left += [f"include/rl/{name}" for name in new]
+    return found
+
+
+@pytest.mark.parametrize("name", ABOVE_THE_BUS)
+def test_what_decides_and_moves_knows_nothing_of_the_bus_behind_it(name):
+    body = CORE / "src" / f"{name}.cpp"
+    files = [f"include/rl/{name}.hpp", *([f"src/{name}.cpp"] if body.is_file() else [])]
+    assert not set().union(*(included(file) for file in files)) & FEETECH
+
+
 def test_the_repository_holds_no_large_file():
     names = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     files = [CHECKOUT / name for name in names.split("\0") if name]

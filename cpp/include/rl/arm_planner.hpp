@@ -95,6 +95,7 @@ class ArmPlanner {
       false;  ///< its port was gone since it was armed: the motors keep the last goal that they got
   std::int64_t overloaded_ = 0;                    ///< since when
   std::array<std::int64_t, kMostAxes> silence_{};  ///< ns of requests left unanswered
+  std::array<std::int64_t, kMostAxes> unasked_{};  ///< ns since the last request
   std::int64_t last_look_ = 0;
   std::int64_t rest_progress_ = 0;  ///< last time the rest pose came nearer
   double rest_distance_ = 0;
@@ -103,7 +104,7 @@ class ArmPlanner {
   std::uint64_t derated_ = 0;
   std::uint64_t limp_ = 0;
   std::uint64_t derated_written_ = 0;
-  double nominal_voltage_ = 0;  ///< 0.1 V, its motors' median at connect; 0: not known
+  int nominal_voltage_ = 0;  ///< 0.1 V, its motors' median at connect; 0: not known
   std::uint64_t warm_ = 0;
   std::uint64_t low_voltage_ = 0;
   std::uint64_t stale_ = 0;  ///< bit k: the position of joint k is too old to be used

@@ -7,12 +7,18 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
+#include "rl/error.hpp"
 #include "rl/shared_loop.hpp"
 
 namespace rl {
 
 constexpr std::size_t kBoxRecords = 1000;
+
+/// Makes the folder where it is not there. io error when no file can be written into it, or when the wall
+/// clock (seconds since 1970), by which the files are named, has never been set.
+Result<> make_ready(const std::string& folder, std::int64_t wall_clock);
 
 /// Writes a new file in `folder`, aside first, synced, then renamed. Allocates nothing. False when it could
 /// not; `path` is where it lies then.

@@ -61,6 +61,7 @@ class BusGroup {
     taking_over_ = true;
     armable_ = arms;
   }
+  [[nodiscard]] bool taking_over() const noexcept { return taking_over_; }
   /// Bit a: arm a may be armed by this loop at all.
   [[nodiscard]] std::uint64_t armable() const noexcept { return armable_; }
   /// Who brings back a port that has gone; nullptr: nobody.

@@ -12,6 +12,7 @@
 /// they happen where nothing moves, and the grid of deadlines begins anew behind them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "rl/clock.hpp"
@@ -19,6 +20,13 @@
 #include "rl/planner.hpp"
 
 namespace rl {
+
+/// How long after a deadline the positions may come. A short period leaves what planning and waking need.
+[[nodiscard]] constexpr std::int64_t read_budget(std::int64_t period) noexcept {
+  constexpr std::int64_t kPlanning = kMillisecond / 2;
+  constexpr std::int64_t kEnough = 3 * kMillisecond;
+  return std::max(period * 6 / 10, std::min(period - kPlanning, kEnough));
+}
 
 template <typename Bus, typename PlannerType, typename Journal>
 class ControlLoop {
@@ -29,7 +37,7 @@ class ControlLoop {
   /// Runs until the state machine has ended. Everything it touches was allocated before; nothing below
   /// throws.
   int run() noexcept {
-    const std::int64_t budget = period_ * 6 / 10;
+    const std::int64_t budget = read_budget(period_);
     std::int64_t deadline = bus_.now() + period_;
     Reading reading;
     Plan plan;
@@ -57,7 +65,7 @@ class ControlLoop {
       }
       bus_.read_state(reading, deadline + budget);
       record.read = bus_.now();
-      record.missing = reading.missing;
+      record.missing = reading.missing | reading.skipped;
       record.state = plan.decision.state;
       const AxisVector written = plan.goal;
 

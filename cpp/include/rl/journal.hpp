@@ -43,7 +43,7 @@ struct CycleRecord {
   std::int64_t read = 0;
   std::int64_t done = 0;
   std::int64_t captured = 0;  ///< newest reply of this cycle
-  std::uint64_t missing = 0;  ///< bit j: joint j did not answer
+  std::uint64_t missing = 0;  ///< bit j: no reply of this cycle from joint j, asked or not
   State state = State::disarmed;
 };
 

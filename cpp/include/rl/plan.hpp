@@ -8,6 +8,7 @@
 
 #include "rl/action_queue.hpp"
 #include "rl/bounded_list.hpp"
+#include "rl/health.hpp"
 #include "rl/limits.hpp"
 #include "rl/mailbox.hpp"
 #include "rl/safety.hpp"
@@ -25,11 +26,12 @@ using AxisVector = std::array<double, kMostAxes>;
 struct Reading {
   AxisVector values{};
   std::array<std::int64_t, kMostAxes> captured{};
-  std::array<std::uint8_t, kMostAxes> status{};
+  std::array<std::uint8_t, kMostAxes> alarms{};
   std::array<std::uint8_t, kMostAxes> load{};         ///< % of the full duty
   std::array<std::uint8_t, kMostAxes> temperature{};  ///< deg C; 0: not known
   std::array<std::uint8_t, kMostAxes> voltage{};      ///< 0.1 V; 0: not known
-  std::uint64_t missing = 0;
+  std::uint64_t missing = 0;                          ///< bit k: did not answer
+  std::uint64_t skipped = 0;   ///< bit k: was not asked, the period is too short for all
   std::uint64_t rebooted = 0;  ///< bit k: found without the torque that it had
   std::uint64_t hang_up = 0;   ///< bit a: the port of arm a is gone
   bool unguarded = false;      ///< the second hand is gone
@@ -37,14 +39,6 @@ struct Reading {
   AxisVector leader{};
   std::array<std::int64_t, kMostAxes> leader_captured{};
 };
-
-constexpr std::uint8_t kOverloadBit = 32;  ///< of a status
-
-/// Half the torque is enough for a joint that is overloaded or nearly too hot.
-[[nodiscard]] constexpr bool wants_less_torque(std::uint8_t status, std::uint8_t temperature) noexcept {
-  constexpr std::uint8_t kDerate = 65;  // deg C
-  return (status & kOverloadBit) != 0 || temperature >= kDerate;
-}
 
 enum class SourceKind : std::uint8_t { chunks, setpoints, leader };
 

@@ -63,17 +63,8 @@ constexpr std::uint8_t kFirstFactory = 80;
 constexpr std::uint8_t kPositionSign = 15;
 constexpr std::uint8_t kOffsetSign = 11;
 
-/// Bits of a status byte.
-namespace status {
-constexpr std::uint8_t kVoltage = 1;
-constexpr std::uint8_t kEncoder = 2;
-constexpr std::uint8_t kHeat = 4;
-constexpr std::uint8_t kCurrent = 8;
-constexpr std::uint8_t kAngle = 16;
-constexpr std::uint8_t kOverload = 32;
-}  // namespace status
-
-[[nodiscard]] std::string_view status_bit_name(unsigned bit) noexcept;
+/// The status byte of a Feetech servo has the order of the alarms already; both families of the table.
+[[nodiscard]] constexpr std::uint8_t alarms_of(std::uint8_t status) noexcept { return status; }
 
 /// What a joint's registers should hold besides its calibration.
 struct Setting {

@@ -15,7 +15,8 @@ namespace rl {
 
 class SecondHand {
  public:
-  /// Allocates everything that a rescue needs. usage, calibration or io error when the plan is impossible.
+  /// Allocates everything that a rescue needs. usage, calibration or io error when the plan is impossible, or
+  /// when no black box could be written.
   static Result<std::unique_ptr<SecondHand>> make(const LoopMemory& watched);
   SecondHand(const LoopMemory& watched, LoopMemory memory, Parts parts);
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "rl/clock.hpp"
+#include "rl/health.hpp"
 #include "rl/registers.hpp"
 #include "rl/reply_reader.hpp"
 #include "rl/serial_port.hpp"
@@ -27,8 +28,9 @@ struct JointState {
   int raw = 0;
   double value = 0;
   std::int64_t captured = 0;
-  std::uint8_t status = 0;
+  std::uint8_t alarms = 0;
   bool fresh = false;            ///< answered in the latest cycle
+  bool skipped = false;          ///< the latest cycle had no room to ask it
   std::uint8_t load = 0;         ///< % of the full duty
   std::uint8_t temperature = 0;  ///< deg C; 0: not known
   std::uint8_t voltage = 0;      ///< 0.1 V; 0: not known
@@ -155,6 +157,10 @@ class ServoChain {
   [[nodiscard]] const std::string& latency_note() const noexcept { return latency_note_; }
   [[nodiscard]] bool echoes() const noexcept { return echo_; }
   [[nodiscard]] std::int64_t allowance() const noexcept { return allowance_; }
+  /// Beyond the wire's own time, the median when the port was opened, ns.
+  [[nodiscard]] std::int64_t turnaround() const noexcept { return turnaround_; }
+  /// How many motors a cycle can ask whose replies have to be there `time` ns after its deadline: 0 to all.
+  [[nodiscard]] std::size_t room_in(std::int64_t time) const noexcept;
 
  private:
   /// When the request for each length was given up, ns; 0: never. A late reply could still carry that length
@@ -219,6 +225,9 @@ class ServoChain {
   void take_block(const Reply& reply) noexcept;
   void take_torque(const Reply& reply) noexcept;
   [[nodiscard]] bool block_fits(std::int64_t now) const noexcept;
+  [[nodiscard]] std::size_t room_for_answers(std::int64_t time) const noexcept;
+  [[nodiscard]] std::size_t choose(std::size_t count, bool in_turn, std::span<std::uint8_t> ids) noexcept;
+  [[nodiscard]] bool look_instead(std::int64_t now) noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
 
   ChainConfig config_;
@@ -239,11 +248,14 @@ class ServoChain {
   bool echo_ = false;
   bool lost_ = false;
   std::int64_t allowance_ = 5 * kMillisecond;
+  std::int64_t turnaround_ = 0;
 
   bool active_ = false;
   std::int64_t request_end_ = 0;
   std::int64_t budget_begin_ = 0;
   std::int64_t budget_end_ = 0;
+  std::int64_t wire_free_ = 0;                  ///< when the goals have left the adapter
+  std::size_t turn_ = 0;                        ///< who is asked first where a cycle has no room for all
   std::array<std::uint8_t, kMostIds> queue_{};  ///< ids to be asked singly in this cycle
   std::size_t queue_size_ = 0;
   std::size_t queue_next_ = 0;

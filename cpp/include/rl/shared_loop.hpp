@@ -48,7 +48,7 @@ struct Look {
   AxisVector age{};
   AxisVector goal{};
   AxisVector requested{};
-  std::array<std::uint8_t, kMostAxes> status{};
+  std::array<std::uint8_t, kMostAxes> alarms{};
   std::array<std::uint8_t, kMostAxes> load{};         ///< % of the full duty
   std::array<std::uint8_t, kMostAxes> temperature{};  ///< deg C; 0: not known
 };

@@ -8,6 +8,7 @@ import platform
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +17,8 @@ from typing import Annotated
 
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
+
+YEAR_2025 = 1_735_689_600  # s since 1970: older than this program is no date of today
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +171,22 @@ def _realtime() -> list[Finding]:
     return found
 
 
+def _black_box() -> list[Finding]:
+    """Without a place for it, and without a date to name it by, no arm is armed."""
+    from rl.control.settings import black_box_folder
+
+    found = []
+    if time.time() < YEAR_2025:
+        found.append(Finding("FAIL", "the clock has never been set", "sudo timedatectl set-time"))
+    folder = black_box_folder()
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        found.append(Finding("ok", f"black boxes go to {folder}"))
+    else:
+        found.append(Finding("FAIL", f"nothing can be written into {place}", "set XDG_STATE_HOME to a folder of yours"))
+    return found
+
+
 def _gpu() -> list[Finding]:
     if shutil.which("nvidia-smi") is None:
         return [Finding("-", "no NVIDIA driver: training runs on the CPU")]
@@ -180,4 +199,4 @@ def _disk() -> list[Finding]:
     return [Finding(mark, f"{free:.0f} GB free here", "" if free > 5 else "recordings and checkpoints need room")]
 
 
-CHECKS = (_python, _core, _extras, _plugins, _ports, _realtime, _gpu, _disk)
+CHECKS = (_python, _core, _extras, _plugins, _ports, _realtime, _black_box, _gpu, _disk)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -227,6 +228,23 @@ def test_an_implausible_span_stores_nothing(arm, person, robot, tmp_path):
         robot.calibrate(person)
     assert person.log.said("fail: shoulder_pan moves through 119 degrees, less than")
     unchanged(arm, before, tmp_path)
+
+
+def test_an_arm_built_otherwise_is_calibrated_and_checked_where_that_is_asked_for(arm, person, tmp_path):
+    low, high = person.stops[0]
+    person.stops[0] = (low + 600, high - 600)
+    config = So101Config(port=arm.port, id="arm", calibration_dir=str(tmp_path), unusual_ranges=True)
+    robot = So101(config)
+    robot.calibrate(person)
+    assert person.log.said("warn: shoulder_pan moves through 119 degrees, less than")
+    found = calibration.read(tmp_path / "arm.json")["shoulder_pan"]
+    assert found.range_max - found.range_min == high - low - 1200
+    robot.check_calibration(person.log)
+    robot.close()
+    usual = So101(replace(config, unusual_ranges=False))
+    with pytest.raises(RlError, match="1 findings"):
+        usual.check_calibration(person.log)
+    usual.close()
 
 
 def test_a_lost_track_is_named(arm, person, robot, tmp_path):

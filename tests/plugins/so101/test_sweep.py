@@ -80,3 +80,15 @@ def test_a_sweep_from_stop_to_stop_is_plausible_and_a_part_of_one_is_not(joint):
     long = sweep.judge(joint, walked([0, span * 8 // 5]))
     assert long.mark == ("pass" if joint == "wrist_roll" else "fail")
     assert "more than" in long.what or joint == "wrist_roll"
+
+
+def test_an_arm_built_otherwise_has_the_ranges_that_it_has_but_no_path_is_guessed():
+    span = sweep.SPANS["gripper"]
+    for path in ([0, span // 2], [0, span * 8 // 5]):
+        verdict = sweep.judge("gripper", walked(path), unusual=True)
+        assert (verdict.mark, verdict.todo) == ("warn", "taken as it is")
+    assert sweep.judge("gripper", walked([0, span]), unusual=True).mark == "pass"
+    assert sweep.judge("gripper", walked([0, sweep.STILL - 1]), unusual=True).mark == "fail"
+    jumped = walked([100, 400])
+    jumped.add(400 + 1500, 10**9)
+    assert sweep.judge("gripper", jumped, unusual=True).mark == "fail"
