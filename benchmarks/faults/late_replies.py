@@ -60,7 +60,8 @@ def run(replies: int, seed: int = 0, rate: float = 200.0, least: int | None = No
 
 def judge(arm: Any, records: dict[str, Any], older_ns: int = 0) -> tuple[int, int, float]:
     """(wrong, fresh, power) of cycle records. `older_ns` shifts the truth: the check's own test."""
-    fresh = (records["missing"].astype(np.int64)[:, None] >> np.arange(6)[None, :] & 1) == 0
+    unheard = (records["missing"] | records["skipped"]).astype(np.int64)
+    fresh = (unheard[:, None] >> np.arange(6)[None, :] & 1) == 0
     begin, end = records["woke"], records["read"]
 
     def far(shift: int) -> Any:

@@ -55,7 +55,7 @@ def reboot(ids: tuple[int, ...] = IDS, seed: int = 0, rate: float = 50.0) -> Out
             wait_for(lambda rig=rig: state_of(rig) == "FAULT", f"no FAULT after motor {motor} started anew")
             time.sleep(0.5)
             records = rig.records(begin)
-            missed = (records["missing"].astype(np.int64) >> (motor - 1)) & 1 == 1
+            missed = ((records["missing"] | records["skipped"]).astype(np.int64) >> (motor - 1)) & 1 == 1
             later = records["woke"] > at
             silent = np.flatnonzero(later & missed)
             answered = later & ~missed

@@ -36,7 +36,7 @@ def run(count: int, seed: int = 0, rate: float = 50.0, ms: float = 75.0) -> Outc
 
 
 def judge(arm: Any, records: dict[str, Any], ends: Any, period: int) -> dict[str, float]:
-    whole = records["missing"] == 0
+    whole = (records["missing"] | records["skipped"]) == 0
     far = distance_from_wave(arm, records["values"], records["woke"], records["read"]).max(axis=1) > CLEARLY
     recovered, old, fresh = [], 0, 0
     for end in ends:

@@ -248,12 +248,15 @@ py::dict records(LoopHandle& self, std::int64_t since, std::size_t most) {
     out[column.name] = values;
   }
   py::array_t<std::uint64_t> missing(n);
+  py::array_t<std::uint64_t> skipped(n);
   py::array_t<int> state(n);
   for (py::ssize_t i = 0; i < n; ++i) {
     missing.mutable_at(i) = rows.heads[static_cast<std::size_t>(i)].missing;
+    skipped.mutable_at(i) = rows.heads[static_cast<std::size_t>(i)].skipped;
     state.mutable_at(i) = static_cast<int>(rows.heads[static_cast<std::size_t>(i)].state);
   }
   out["missing"] = missing;
+  out["skipped"] = skipped;
   out["state"] = state;
   const std::vector<py::ssize_t> shape = {n, static_cast<py::ssize_t>(axes)};
   out["values"] = py::array_t<double>(shape, rows.values.data());

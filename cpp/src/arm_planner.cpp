@@ -282,14 +282,16 @@ std::uint64_t ArmPlanner::withheld(State state) const noexcept {
   return out;
 }
 
-double ArmPlanner::ramp_torque(const Tick& tick) noexcept {
-  const double ramp = machine_.ramp(tick.now);
+/// Whoever is held after a fault or an e-stop is held with its whole torque: with a fifth of it an arm sags.
+double ArmPlanner::ramp_torque(State state, const Tick& tick) noexcept {
+  const bool at_once = is_latched(state);
+  const double ramp = at_once ? 1 : machine_.ramp(tick.now);
   const double part = kTorqueFrom + (1 - kTorqueFrom) * ramp;
   if (derated_ != derated_written_) {
     derated_written_ = derated_;
     return part;
   }
-  if (torque_written_ < 0 || tick.due - torque_written_ < kTorqueEvery) return -1;
+  if (torque_written_ < 0 || (!at_once && tick.due - torque_written_ < kTorqueEvery)) return -1;
   torque_written_ = ramp >= 1 ? -1 : tick.due;  // -1: full torque was written
   return part;
 }
@@ -333,7 +335,8 @@ void ArmPlanner::plan(const Reading& reading, const Demand& demand, bool coupled
     if (!write) out.withheld |= 1ULL << k;
   }
   out.withheld |= withheld(decision.state);
-  if (write && (decision.ramp_torque || derated_ != derated_written_)) out.torque[arm_] = ramp_torque(tick);
+  if (write && (decision.ramp_torque || derated_ != derated_written_))
+    out.torque[arm_] = ramp_torque(decision.state, tick);
   out.derated |= derated_;
   if (torque_on_) out.limp |= limp_;
   out.warm |= warm_;

@@ -17,6 +17,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
+constexpr std::size_t kHead = 10;  // words of a record before those of its axes
+
 constexpr std::int64_t kYear2025 =
     1'735'689'600;  // s since 1970: older than this program is no date of today
 
@@ -87,15 +89,16 @@ bool write_records(BoxFile& file, const RecordRing& ring, std::size_t axes, std:
   AxisVector requested{};
   for (std::uint64_t i = first; i < end; ++i) {
     if (!ring.copy(i, r, {values.data(), axes}, {goal.data(), axes}, {requested.data(), axes})) return false;
-    const std::array<std::int64_t, 9> head = {r.cycle,
-                                              r.deadline,
-                                              r.woke,
-                                              r.wrote,
-                                              r.read,
-                                              r.done,
-                                              r.captured,
-                                              static_cast<std::int64_t>(r.missing),
-                                              static_cast<std::int64_t>(r.state)};
+    const std::array<std::int64_t, kHead> head = {r.cycle,
+                                                  r.deadline,
+                                                  r.woke,
+                                                  r.wrote,
+                                                  r.read,
+                                                  r.done,
+                                                  r.captured,
+                                                  static_cast<std::int64_t>(r.missing),
+                                                  static_cast<std::int64_t>(r.skipped),
+                                                  static_cast<std::int64_t>(r.state)};
     bool good = write_all(file, head.data(), sizeof head);
     for (const AxisVector* part : {&values, &goal, &requested})
       good = good && write_all(file, part->data(), axes * sizeof(double));
@@ -110,13 +113,13 @@ bool write_box(BoxFile file, const SharedLoop& shared, const RecordRing& records
   const std::uint64_t head = records.head();
   const std::uint64_t first = head > kBoxRecords ? head - kBoxRecords : 0;
   const auto events = shared.journal.states.events();
-  bool good = write_line(file, "rl black box 2\nrate %.6g\naxes %zu\n", house.rate_hz, axes) &&
+  bool good = write_line(file, "rl black box 3\nrate %.6g\naxes %zu\n", house.rate_hz, axes) &&
               write_names(file, shared.plan);
   for (const StateEvent& event : events.last(std::min<std::size_t>(events.size(), 20))) {
     good = good && write_line(file, "event %lld %s %d %s\n", static_cast<long long>(event.at),
                               to_string(event.state), event.joint, to_string(event.reason));
   }
-  good = good && write_line(file, "words %zu\nrecords %llu\n\n", 9 + 3 * axes,
+  good = good && write_line(file, "words %zu\nrecords %llu\n\n", kHead + 3 * axes,
                             static_cast<unsigned long long>(head - first));
   good = good && write_records(file, records, axes, first, head);
   const std::uint64_t crc = file.crc;

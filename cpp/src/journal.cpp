@@ -66,6 +66,7 @@ void RecordRing::push(const CycleRecord& record, std::span<const double> values,
                                                   record.done,
                                                   record.captured,
                                                   static_cast<std::int64_t>(record.missing),
+                                                  static_cast<std::int64_t>(record.skipped),
                                                   static_cast<std::int64_t>(record.state)};
   for (const std::int64_t field : fields) put(static_cast<std::uint64_t>(field));
   for (const std::span<const double> part : {values, goal, requested}) {
@@ -88,6 +89,7 @@ bool RecordRing::copy(std::uint64_t index, CycleRecord& record, std::span<double
   record.done = static_cast<std::int64_t>(take());
   record.captured = static_cast<std::int64_t>(take());
   record.missing = take();
+  record.skipped = take();
   record.state = static_cast<State>(take());
   for (const std::span<double> part : {values, goal, requested}) {
     for (double& v : part) v = std::bit_cast<double>(take());

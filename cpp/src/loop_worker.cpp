@@ -18,18 +18,29 @@ namespace {
 constexpr int kPriority = 80;
 constexpr std::int64_t kSilent = 100 * kMillisecond;  // from then on a leader's joint is named
 
-/// A rate at which no reply can be there in time would look like an arm that does not answer.
-Result<> carries(const ServoChain& chain, std::int64_t period) {
-  if (chain.room_in(read_budget(period)) > 0) return Done{};
+/// Whether every position stays younger than what is too old to be driven on.
+bool fits(const ServoChain& chain, int rate) noexcept {
+  constexpr std::int64_t kOldest = 80 * kMillisecond;
+  const std::int64_t period = kSecond / rate;
+  return chain.oldest_at(period, read_budget(period)) <= std::max(kOldest, period);
+}
+
+/// A rate at which no reply can be there in time would look like an arm that does not answer. Asked again
+/// before it is refused: a host that stood still for a moment is no slow adapter.
+Result<> carries(ServoChain& chain, std::int64_t period) {
   const int asked = static_cast<int>(kSecond / period);
+  for (int turn = 0; turn < 3; ++turn) {
+    if (fits(chain, asked)) return Done{};
+    chain.probe();
+  }
   int rate = asked;
-  while (rate > 10 && chain.room_in(read_budget(kSecond / rate)) == 0) rate -= 10;
-  std::array<char, 256> text{};
-  std::snprintf(
-      text.data(), text.size(),
-      "%d Hz is more than %.80s carries: its motors answer after %.1f ms; use a rate of %d Hz or less", asked,
-      chain.config().port.c_str(), static_cast<double>(chain.turnaround()) * 1e-6, rate);
-  return Error{ErrorCode::usage, text.data()};
+  while (rate > 10 && !fits(chain, rate)) rate = std::max(10, rate - std::max(1, rate / 20));
+  std::array<char, 16> late{};
+  std::snprintf(late.data(), late.size(), "%.1f ms", static_cast<double>(chain.turnaround()) * 1e-6);
+  return Error{ErrorCode::usage, std::to_string(asked) + " Hz is more than " + chain.config().port +
+                                     " carries, whose motors answer " + late.data() + " late; " +
+                                     (fits(chain, rate) ? "use --rate " + std::to_string(rate) + " or less"
+                                                        : std::string("no lower rate helps; see rl doctor"))};
 }
 
 /// Its pose, heard at least once of every joint.
@@ -57,7 +68,7 @@ LoopJournal::LoopJournal(SharedLoop& shared, RecordRing::Word* words)
       led_(shared.plan.house.planner.led),
       period_(shared.plan.house.planner.period) {}
 
-void LoopJournal::measure(const CycleRecord& record, bool late, std::int64_t skipped) noexcept {
+void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexcept {
   if (record.state != State::active || record.wrote == 0) {
     last_wrote_ = 0;
     return;
@@ -67,7 +78,7 @@ void LoopJournal::measure(const CycleRecord& record, bool late, std::int64_t ski
   if (last_wrote_ != 0) board.period_error.add(std::abs(record.wrote - last_wrote_ - period_));
   last_wrote_ = record.wrote;
   if (skipped > 0) board.misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
-  if (late) count(board.late_reads);
+  if (record.missing != 0) count(board.late_reads);
   count(board.active_writes);
   if (board.first_active.load(std::memory_order_relaxed) == 0)
     board.first_active.store(record.wrote, std::memory_order_relaxed);
@@ -76,7 +87,7 @@ void LoopJournal::measure(const CycleRecord& record, bool late, std::int64_t ski
 
 void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written,
                           const Plan& plan, std::int64_t skipped) noexcept {
-  measure(record, reading.missing != 0, skipped);
+  measure(record, skipped);
   Look out;
   for (std::size_t k = 0; k < axes_; ++k) {
     record.captured = std::max(record.captured, reading.captured[k]);
@@ -110,7 +121,7 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
   out.at = record.done;
   out.first_goal = first_goal_.load(std::memory_order_relaxed);
   out.remaining = plan.remaining;
-  out.missing = reading.missing;
+  out.missing = record.missing;
   out.warm = plan.warm;
   out.low_voltage = plan.low_voltage;
   out.values = reading.values;
@@ -138,7 +149,8 @@ Result<> LoopWorker::look() {
     const std::lock_guard lock(part.bus->mutex);
     if (auto seen = first_look(part.bus->chain); !seen.ok()) return seen;
     if (bus_.taking_over()) continue;
-    if (auto fits = carries(part.bus->chain, shared_.plan.house.planner.period); !fits.ok()) return fits;
+    if (auto carried = carries(part.bus->chain, shared_.plan.house.planner.period); !carried.ok())
+      return carried;
   }
   for (const BusPart& part : bus_.leaders()) {  // a leader is moved by hand: never under torque
     const std::uint64_t held = part.bus->chain.relax();

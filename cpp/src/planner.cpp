@@ -238,6 +238,8 @@ Plan Planner::plan(const Reading& reading, std::int64_t now, std::int64_t due) n
   for (std::size_t a = 0; a < arms_.size(); ++a)
     arms_[a].plan(reading, demand_, (stopping & ~(1ULL << a)) != 0, tick, out);
   forget(out);
+  requests_.keep_estop(std::any_of(out.arms.begin(), out.arms.end(),
+                                   [](const Decision& arm) { return arm.state == State::estop; }));
   watch_source(out);
   count_ticks(out, tick.dt);
   out.release = releases(out);

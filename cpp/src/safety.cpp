@@ -369,7 +369,7 @@ Decision SafetyMachine::step(const Events& events, std::int64_t now) noexcept {
   out.reason = reason_;
   out.joint = joint_;
   out.release_now = release_pending_;
-  out.ramp_torque = moving();
+  out.ramp_torque = moving() || is_latched(state_);
   out.ended = ended_;
   out.exit_code = exit_code_;
   return out;

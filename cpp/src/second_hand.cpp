@@ -30,6 +30,8 @@ constexpr int kAttend = 4;  // ms: how long a request of the session may wait wh
 
 bool has(std::uint64_t mask, std::size_t bit) noexcept { return ((mask >> bit) & 1U) != 0; }
 
+bool keeps_its_limit(State state) noexcept { return state == State::off || state == State::fault; }
+
 int wake_timer() noexcept {
   const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   itimerspec every{};
@@ -266,7 +268,12 @@ int SecondHand::rescue() {
   // Where nothing was driven, the last goal is an old one: each motor stands at the goal that it was given.
   if (!(stopped && limp)) write_last_goal(torque & arms_in(has_torque));
   say_dead();
-  if (!stopped) carry_out_policy(torque & ~arms_in(is_latched));
+  if (!stopped) {
+    carry_out_policy(torque & ~arms_in(is_latched));
+  } else if (!limp) {
+    probe(torque);
+    raise_torque(torque & ~arms_in(keeps_its_limit));  // they are held, with their whole torque
+  }
   if (!stopped && limp && shared_.requests.estopped()) release(energised_arms());  // it came meanwhile
   if (latched_ == 0) {
     if (recorder_.joinable()) recorder_.join();
@@ -275,15 +282,19 @@ int SecondHand::rescue() {
   return 1;
 }
 
+void SecondHand::probe(std::uint64_t arms) noexcept {
+  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
+    if (has(arms, arm)) parts_.drives[arm].bus->chain.probe();
+  }
+}
+
 /// As the session would have ended, from whatever the guardian was about with each of them.
 void SecondHand::carry_out_policy(std::uint64_t arms) {
   if (arms == 0) return;
   const SafetyConfig& safety = shared_.plan.house.planner.safety;
   const bool off = safety.stop_policy == StopPolicy::off;
   const bool rests = safety.stop_policy == StopPolicy::rest && safety.has_rest_pose;
-  for (std::size_t arm = 0; arm < parts_.drives.size(); ++arm) {
-    if (has(arms, arm)) parts_.drives[arm].bus->chain.probe();
-  }
+  probe(arms);
   const std::uint64_t driven = arms_in(has_torque);
   const std::uint64_t let_go = arms_in([](State state) { return state == State::off; });
   const std::uint64_t released = arms & (let_go | (off ? ~driven : 0));

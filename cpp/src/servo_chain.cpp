@@ -87,6 +87,7 @@ void ServoChain::take_over(ServoChain& fresh) noexcept {
   echo_ = fresh.echo_;
   allowance_ = fresh.allowance_;
   turnaround_ = fresh.turnaround_;
+  motor_delay_ = fresh.motor_delay_;
   lost_ = active_ = false;
 }
 
@@ -270,6 +271,28 @@ void ServoChain::probe() noexcept {
   turnaround_ = median;
   for (std::size_t i = 0; i < measured; ++i) spent[i] = std::abs(spent[i] - median);
   allowance_ = std::clamp(median + 4 * middle_of(), 2 * kMillisecond, 20 * kMillisecond);
+  if (measured == kProbes && model_->sync_read) probe_together();
+}
+
+/// What each motor adds where all are asked together.
+void ServoChain::probe_together() noexcept {
+  const Bytes ids{ids_.data(), size()};
+  const Request request = encode_sync_read(at::kId, 1, ids);
+  std::int64_t least = INT64_MAX;
+  for (int i = 0; i < 3; ++i) {
+    const std::int64_t began = now_ns();
+    if (!exchange(request, ids, 1, kSetupTimeout)) {
+      for (const Reply& reply : reader_.replies()) {
+        if (!reply.arrived) bar(reply.id, 1, now_ns());
+      }
+      return;
+    }
+    heard_ = now_ns();
+    least = std::min(least, heard_ - began);
+  }
+  const auto motors = static_cast<std::int64_t>(size());
+  const std::int64_t each = (least - wire_time(request.size()) - turnaround_) / motors - wire_time(7);
+  motor_delay_ = std::clamp(each, kMotorDelay, kMillisecond);
 }
 
 int ServoChain::ping(std::uint8_t id) noexcept {

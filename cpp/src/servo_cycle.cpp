@@ -13,12 +13,14 @@ constexpr std::size_t kVoltageAt = 6;
 constexpr std::size_t kTemperatureAt = 7;
 constexpr unsigned kLoadSign = 10;
 constexpr std::int64_t kBlockEvery = 200 * kMillisecond;
-constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;
 constexpr std::uint8_t kSilentAfter = 3;  // misses in a row: asked singly from then on
 constexpr std::int64_t kSilentEvery =
     60 * kMillisecond;  // or it would use up the lengths that can be told apart
 constexpr std::int64_t kTorqueEvery = 20 * kMillisecond;  // one motor's torque, in turn
-constexpr std::int64_t kReserve = kMillisecond / 2;       // beyond the wire's own time: does it still fit?
+constexpr std::int64_t kReserve = kMillisecond / 2;       // spare time behind what could as well come later
+constexpr std::int64_t kMargin = kMillisecond / 10;       // and behind what must be asked
+constexpr std::int64_t kLearn = 10 * kMicrosecond;        // in one cycle
+constexpr std::int64_t kMostTurnaround = 20 * kMillisecond;
 
 }  // namespace
 
@@ -51,6 +53,12 @@ void ServoChain::let_go(std::uint64_t joints) noexcept {
   if (count == 0 || !port_.is_open()) return;
   const Request request = encode_sync_write(at::kTorqueEnable, 1, {ids.data(), count}, {off.data(), count});
   if (port_.write(request.bytes()) == IoStatus::lost) lost_ = true;
+  occupy_wire(request.size());
+}
+
+/// By what nobody answers.
+void ServoChain::occupy_wire(std::size_t bytes) noexcept {
+  wire_free_ = std::max(wire_free_, now_ns()) + wire_time(bytes);
 }
 
 IoStatus ServoChain::write_goals(std::span<const double> values, std::uint64_t withheld) noexcept {
@@ -61,7 +69,7 @@ IoStatus ServoChain::write_goals(std::span<const double> values, std::uint64_t w
   const Request request = words_request(raws, at::kGoalPosition, kPositionSign, withheld);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
   if (status == IoStatus::lost) lost_ = true;
-  wire_free_ = now_ns() + wire_time(request.size());
+  occupy_wire(request.size());
   return status;
 }
 
@@ -75,57 +83,101 @@ IoStatus ServoChain::write_torque_limits(double part, std::uint64_t derated) noe
   const Request request = words_request(limits, at::kTorqueLimit, kUnsigned, 0);
   const IoStatus status = port_.is_open() ? port_.write(request.bytes()) : IoStatus::lost;
   if (status == IoStatus::lost) lost_ = true;
+  occupy_wire(request.size());
   return status;
 }
 
 void ServoChain::begin_cycle(std::int64_t now, std::int64_t budget_end) noexcept {
+  begun_before_ = budget_begin_;
   budget_begin_ = now;
   budget_end_ = budget_end;
   active_ = false;
   queue_size_ = queue_next_ = first_tries_ = 0;
-  std::size_t silent = 0;
+  std::size_t answering = 0;
   for (std::size_t i = 0; i < size(); ++i) {
     states_[i].fresh = states_[i].rebooted = states_[i].skipped = false;
-    if (misses_[i] >= kSilentAfter) ++silent;
+    if (misses_[i] < kSilentAfter) ++answering;
   }
-  const std::size_t answering = size() - silent;
-  const std::size_t room = std::max<std::size_t>(room_for_answers(budget_end - std::max(now, wire_free_)), 1);
-  if (room < answering && look_instead(now)) {
-    for (std::size_t i = 0; i < size(); ++i) states_[i].skipped = misses_[i] < kSilentAfter;
-    return;
-  }
+  const std::int64_t left = budget_end - std::max(now, wire_free_);
+  // What else must be known comes behind the positions; where it does not fit there, it has a cycle of its
+  // own.
+  const bool crowded = left < group_time(answering, kPositionBytes) + single_time(kBlockBytes) + kMargin;
+  alone_ = answering == 0 || (crowded && !alone_ && something_due(now));
   std::array<std::uint8_t, kMostIds> together{};
-  const std::size_t count = choose(std::min(room, answering), room < answering, together);
+  std::size_t count = 0;
+  if (alone_) {
+    for (std::size_t i = 0; i < size(); ++i) states_[i].skipped = misses_[i] < kSilentAfter;
+  } else {
+    const std::size_t room = std::max<std::size_t>(room_for_answers(left), 1);
+    count = choose(std::min(room, answering), room < answering || !model_->sync_read, together);
+  }
+  if (!model_->sync_read) {
+    for (std::size_t i = 0; i < count; ++i) queue_[queue_size_++] = together[i];
+    count = 0;
+  }
   // The silent ones come after the others and only as far as the budget goes: they cost the others nothing.
   // Another one begins in each cycle.
-  if (silent > 0) {
-    const std::size_t turn = silent_turn_++ % size();
-    for (std::size_t k = 0; k < size(); ++k) {
-      const std::size_t i = (turn + k) % size();
-      if (misses_[i] < kSilentAfter || now - silent_asked_[i] < kSilentEvery) continue;
-      queue_[queue_size_++] = ids_[i];
-    }
+  const std::size_t turn = answering < size() ? silent_turn_++ % size() : 0;
+  for (std::size_t k = 0; k < size(); ++k) {
+    const std::size_t i = (turn + k) % size();
+    if (silent_due(i, now)) queue_[queue_size_++] = ids_[i];
   }
-  if (model_->sync_read) {
-    first_tries_ = queue_size_;
-    if (count > 0) return ask({together.data(), count}, true, now);
-  } else {
-    for (std::size_t i = 0; i < count; ++i) queue_[queue_size_++] = together[i];
-    first_tries_ = queue_size_;
-  }
+  first_tries_ = queue_size_;
+  if (count > 0) return ask({together.data(), count}, true, now);
   next(now);
 }
 
-/// How many motors' positions fit into this time behind the goals, with the adapter's usual way of taking its
-/// time.
-std::size_t ServoChain::room_for_answers(std::int64_t time) const noexcept {
-  const std::int64_t each = wire_time((model_->sync_read ? 1 : 8) + kPositionBytes + 6) + kMotorDelay;
-  const std::int64_t left = time - wire_time(8) - std::max(turnaround_, kReserve / 2);
-  return left < each ? 0 : static_cast<std::size_t>(left / each);
+/// How long a request to `count` motors together takes, with the adapter's usual way of taking its time.
+std::int64_t ServoChain::group_time(std::size_t count, std::size_t bytes) const noexcept {
+  const auto motors = static_cast<std::int64_t>(count);
+  if (!model_->sync_read) return motors * single_time(bytes);
+  return wire_time(8) + motors * (wire_time(1 + bytes + 6) + motor_delay_) + turnaround_;
 }
 
-std::size_t ServoChain::room_in(std::int64_t time) const noexcept {
-  return std::min(room_for_answers(time - wire_time(8 + 3 * size())), size());
+std::int64_t ServoChain::single_time(std::size_t bytes) const noexcept {
+  return wire_time(8 + bytes + 6) + motor_delay_ + turnaround_;
+}
+
+std::size_t ServoChain::room_for_answers(std::int64_t time) const noexcept {
+  std::size_t room = size();
+  while (room > 0 && group_time(room, kPositionBytes) + kMargin > time) --room;
+  return room;
+}
+
+std::int64_t ServoChain::oldest_at(std::int64_t period, std::int64_t budget) const noexcept {
+  const std::int64_t goals = config_.energise ? wire_time(8 + 3 * size()) : 0;
+  const std::size_t room = room_for_answers(budget - goals);
+  if (room == 0) return INT64_MAX;
+  const bool crowded =
+      budget - goals < group_time(size(), kPositionBytes) + single_time(kBlockBytes) + kMargin;
+  const auto turns = static_cast<std::int64_t>((size() + room - 1) / room);
+  return turns * period * (crowded ? 2 : 1);  // at most every second cycle is another question's
+}
+
+std::size_t ServoChain::room_in(std::int64_t budget) const noexcept {
+  return room_for_answers(budget - (config_.energise ? wire_time(8 + 3 * size()) : 0));
+}
+
+bool ServoChain::silent_due(std::size_t joint, std::int64_t now) const noexcept {
+  return misses_[joint] >= kSilentAfter && now - silent_asked_[joint] >= kSilentEvery;
+}
+
+bool ServoChain::torque_due(std::int64_t now) const noexcept {
+  if (energised_ == 0) return false;
+  return ((returned_ | going_limp_) & energised_) != 0 || now - torque_at_ >= kTorqueEvery;
+}
+
+/// Of one motor, where the period is too short for those of all.
+bool ServoChain::block_due(std::int64_t now) const noexcept {
+  return model_->sync_read && now - block_at_ >= kBlockEvery && !block_fits(budget_begin_) &&
+         now - block_single_at_ >= kBlockEvery / static_cast<std::int64_t>(size());
+}
+
+bool ServoChain::something_due(std::int64_t now) const noexcept {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (silent_due(i, now)) return true;
+  }
+  return torque_due(now) || block_due(now);
 }
 
 /// `count` of the motors that answer, where it is not all of them in turn; the others are skipped in this
@@ -144,13 +196,6 @@ std::size_t ServoChain::choose(std::size_t count, bool in_turn, std::span<std::u
     turn_ = (i + 1) % size();
   }
   return chosen;
-}
-
-/// Where a cycle has no room behind the positions, what else must be known takes a cycle of its own.
-bool ServoChain::look_instead(std::int64_t now) noexcept {
-  look_at_torque(now);
-  look_at_block(now);
-  return active_;
 }
 
 void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
@@ -175,9 +220,21 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
                                : encode_read(ids[0], at::kPresentPosition, bytes);
   if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none, length > smallest)) return;
   const std::int64_t answer = wire_time(request.size() + ids.size() * (length + 6)) +
-                              static_cast<std::int64_t>(ids.size()) * kMotorDelay + allowance_;
-  request_end_ = std::min(now + answer, budget_end_);
+                              static_cast<std::int64_t>(ids.size()) * motor_delay_ + allowance_;
+  asked_at_ = std::max(now, wire_free_);
+  request_end_ = std::min(asked_at_ + answer, budget_end_);
   active_ = true;
+}
+
+/// Follows the median of what the adapter takes: a probe at start meets one that is busy, or measures another
+/// question.
+void ServoChain::learn_turnaround(std::int64_t now) noexcept {
+  if (asks_ != Question::position || (model_->sync_read && queue_next_ > 0))
+    return;  // asked again: not usual
+  const std::size_t count = reader_.replies().size();
+  const std::int64_t took = now - asked_at_;
+  const std::int64_t step = took > group_time(count, reader_.length()) ? kLearn : -kLearn;
+  turnaround_ = std::clamp<std::int64_t>(turnaround_ + step, 0, kMostTurnaround);
 }
 
 void ServoChain::pump(std::int64_t now) noexcept {
@@ -202,15 +259,14 @@ void ServoChain::pump(std::int64_t now) noexcept {
   }
   if (reader_.complete()) {
     active_ = false;
+    learn_turnaround(now);
     next(now);
   }
 }
 
 /// Whether the budget has room for the longer block of all motors at once.
 bool ServoChain::block_fits(std::int64_t now) const noexcept {
-  const std::size_t bytes = 8 + size() + size() * (kBlockBytes + 6);
-  const std::int64_t answer = wire_time(bytes) + static_cast<std::int64_t>(size()) * kMotorDelay + kReserve;
-  return std::max(now, wire_free_) + answer <= budget_end_;
+  return std::max(now, wire_free_) + group_time(size(), kBlockBytes) + kReserve <= budget_end_;
 }
 
 void ServoChain::take_position(const Reply& reply, std::int64_t now) noexcept {
@@ -245,20 +301,18 @@ bool ServoChain::ask_one(Question question, std::uint8_t id, std::size_t bytes, 
   const std::size_t length = free_length({&id, 1}, bytes, now);
   if (length == 0) return false;
   const Request request = encode_read(id, address, static_cast<std::uint8_t>(length));
-  const std::int64_t answer = wire_time(request.size() + length + 6) + kMotorDelay;
-  if (now + answer + kReserve / 3 > budget_end_) return false;  // an answer behind the budget is merely lost
+  const std::int64_t end = std::max(now, wire_free_) + single_time(length);
+  if (end + kMargin > budget_end_) return false;  // an answer behind it is merely lost
   if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none, length > bytes)) return false;
-  request_end_ = std::min(now + answer + allowance_, budget_end_);
+  request_end_ = std::min(end + allowance_, budget_end_);
   asks_ = question;
   active_ = true;
   return true;
 }
 
-/// Load, voltage and temperature of one motor, where the period is too short for those of all.
+/// Load, voltage and temperature of one motor.
 void ServoChain::look_at_block(std::int64_t now) noexcept {
-  if (!model_->sync_read || active_ || lost_) return;
-  if (now - block_at_ < kBlockEvery || block_fits(budget_begin_)) return;
-  if (now - block_single_at_ < kBlockEvery / static_cast<std::int64_t>(size())) return;
+  if (active_ || lost_ || !block_due(now)) return;
   if (!ask_one(Question::block, ids_[block_turn_ % size()], kBlockBytes, now)) return;
   block_single_at_ = now;
   ++block_turn_;
@@ -268,8 +322,7 @@ void ServoChain::look_at_block(std::int64_t now) noexcept {
 /// break of its supply can be shorter than a period, so the others are looked at in turn.
 void ServoChain::look_at_torque(std::int64_t now) noexcept {
   returned_ = (returned_ | going_limp_) & energised_;
-  if (energised_ == 0 || active_ || lost_) return;
-  if (returned_ == 0 && now - torque_at_ < kTorqueEvery) return;
+  if (active_ || lost_ || !torque_due(now)) return;
   const std::size_t joint =
       returned_ != 0 ? static_cast<std::size_t>(__builtin_ctzll(returned_)) : torque_turn_++ % size();
   if (((energised_ >> joint) & 1U) == 0) return;
@@ -307,7 +360,11 @@ void ServoChain::expire(std::int64_t now) noexcept {
 
 /// Of several asked together: then it says nothing about a single motor.
 bool ServoChain::nobody_answered() const noexcept {
-  return reader_.replies().size() > 1 && reader_.arrived() == 0;
+  if (reader_.arrived() != 0) return false;
+  if (reader_.replies().size() > 1) return true;
+  // Asked alone since there was no room for others: it is the line that is silent when the one before was,
+  // too.
+  return queue_next_ == 0 && size() > 1 && begun_before_ != 0 && heard_ < begun_before_;
 }
 
 /// The request is over: lengths that may still come late are barred, the missing ids are asked once more,
@@ -333,14 +390,33 @@ void ServoChain::settle(std::int64_t now) noexcept {
 
 void ServoChain::next(std::int64_t now) noexcept {
   while (!lost_ && queue_next_ < queue_size_ && !active_) {
-    const std::int64_t cost = wire_time(8 + 6 + kPositionBytes) + kMotorDelay + kReserve;
-    if (now + cost > budget_end_) return;
-    const std::uint8_t id = queue_[queue_next_++];
-    silent_asked_[joint_of(id)] = now;
+    const std::uint8_t id = queue_[queue_next_];
+    const std::size_t joint = joint_of(id);
+    const bool first = queue_next_ < first_tries_ && misses_[joint] < kSilentAfter;
+    const std::int64_t spare = first || alone_ ? kMargin : kReserve;
+    if (std::max(now, wire_free_) + single_time(kPositionBytes) + spare > budget_end_) {
+      pass_over();
+      break;
+    }
+    ++queue_next_;
+    silent_asked_[joint] = now;
     ask({&id, 1}, false, now);
   }
+  // In turn, or the one that is always due would be all that is asked.
+  if (alone_ && !active_) block_first_ = !block_first_;
+  if (alone_ && block_first_) look_at_block(now);
   look_at_torque(now);
   look_at_block(now);
+}
+
+/// Those that this cycle had no time for, where motors are asked one by one: they come first in the next.
+void ServoChain::pass_over() noexcept {
+  for (std::size_t k = first_tries_; k-- > queue_next_;) {
+    const std::size_t joint = joint_of(queue_[k]);
+    if (misses_[joint] >= kSilentAfter) continue;
+    states_[joint].skipped = true;
+    turn_ = joint;
+  }
 }
 
 }  // namespace rl

@@ -48,6 +48,7 @@ Trouble ServoChain::switch_on(std::size_t joint, std::int64_t& stamp, Found& fou
   if (stamp == 0) stamp = now_ns();
   if (!write_value(id, *goal, measured)) return {TroubleKind::goal_refused, j, 0, measured, goal->name};
   if (energised != 1 && !write_value(id, *torque, 1)) return {TroubleKind::not_energised, j, 0, 1, {}};
+  misses_[joint] = 0;  // it answers
   JointState& state = states_[joint];
   state.raw = measured;
   state.value = config_.joints[joint].to_unit(measured);
@@ -59,6 +60,7 @@ void ServoChain::drop() noexcept {
   const std::array<std::uint8_t, kMostIds> zeros{};
   const Request all = encode_sync_write(at::kTorqueEnable, 1, {ids_.data(), size()}, {zeros.data(), size()});
   if (port_.is_open() && port_.write(all.bytes()) == IoStatus::lost) lost_ = true;
+  occupy_wire(all.size());
 }
 
 std::uint64_t ServoChain::release() noexcept {

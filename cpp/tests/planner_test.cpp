@@ -156,6 +156,49 @@ TEST_CASE("after a silence five set points are a fresh stream; four are not, and
   }
 }
 
+TEST_CASE("an arm that an e-stop or a fault holds in its soft start is held with its whole torque") {
+  for (const bool by_fault : {false, true}) {
+    rl::PlannerConfig slow = config();
+    slow.safety.soft_start = 1000 * kMs;
+    Stand stand(slow);
+    stand.arm();
+    stand.run(3, 0);
+    CHECK(stand.planner.state() == State::soft_start);
+    if (by_fault) {
+      stand.reading.alarms[0] = rl::alarm::kEncoder;
+    } else {
+      stand.requests.estop();
+    }
+    double torque = -1;
+    for (int tick = 0; tick < 3; ++tick) {
+      const rl::Plan plan = stand.tick();
+      CHECK(rl::is_latched(plan.decision.state));
+      if (plan.write && plan.torque[0] >= 0) torque = plan.torque[0];
+    }
+    CHECK(torque == 1);
+    CHECK(stand.requests.estopped() == !by_fault);
+    stand.reading.alarms[0] = 0;
+    for (int tick = 0; tick < 20; ++tick) stand.tick();
+    stand.requests.reset();
+    stand.tick();
+    CHECK(stand.planner.state() == State::disarmed);
+    CHECK(!stand.requests.estopped());
+  }
+}
+
+TEST_CASE("an e-stop is not forgotten by a reset that is refused") {
+  Stand stand;
+  stand.to_active();
+  stand.requests.estop();
+  CHECK(stand.requests.estopped());
+  stand.tick();
+  stand.requests.reset();
+  stand.reading.alarms[0] = rl::alarm::kEncoder;
+  stand.tick();
+  CHECK(stand.planner.state() == State::estop);
+  CHECK(stand.requests.estopped());
+}
+
 TEST_CASE("a source that falls silent in a hold of another cause begins anew") {
   Stand stand;
   stand.to_active();

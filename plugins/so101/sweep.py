@@ -84,7 +84,7 @@ def judge_span(joint: str, span: int, *, unusual: bool = False) -> Verdict:
         return Verdict("warn", f"{moved}, of {degrees(SPANS[joint]):.0f}", "turn it further if it goes further")
     low, high = BANDS[joint]
     usual = f"{moved}, {'less' if part < low else 'more'} than an SO-101's {degrees(SPANS[joint]):.0f}"
-    if unusual and not low <= part <= high:
+    if unusual and not low <= part <= high and span < TURN:
         return Verdict("warn", usual, "taken as it is")
     if part < low:
         return Verdict("fail", usual, "move it again, from stop to stop")

@@ -324,7 +324,8 @@ class ControlLoop:
     def snapshot(self) -> LoopSnapshot: ...
     def records(self, since: int, most: int = 1000) -> dict[str, NDArray[Any]]:
         """Cycle records with cycle > since that the ring still holds, oldest first: cycle, deadline, woke, wrote,
-        read, done (int64 ns), missing, state (int), captured (int64), values (n,S), goal (n,A), requested (n,A)."""
+        read, done (int64 ns), missing, skipped (bits), state (int), captured (int64), values (n,S), goal (n,A),
+        requested (n,A)."""
     def wait(self, timeout_s: float) -> bool:
         """True once the loop has ended. Releases the GIL."""
     def report(self) -> dict[str, Any]:

@@ -111,6 +111,25 @@ def test_a_robot_of_pythons_is_told_to_let_go_on_an_e_stop_where_that_is_asked_f
         assert f"ended in ESTOP (e-stop); {end}" in said
 
 
+def test_a_robot_of_pythons_that_could_not_let_go_is_not_said_to_have_no_torque(monkeypatch):
+    robot, said = VendorArm(), []
+    stopped = robot.stop
+
+    def stop(policy):
+        if policy == "off":
+            raise OSError("the bus is gone")
+        stopped(policy)
+
+    monkeypatch.setattr(robot, "stop", stop)
+    source = LeaderSource(Fixed(robot.action, lambda: [0, 0]))
+    then = Then(lambda session: session.loop.estop())
+    session = Session(robot, source, sinks=[then], settings=replace(SETTINGS, estop="off"), say=said.append)
+    with session, pytest.raises(RlError, match="e-stop"):
+        session.run()
+    assert any(line.startswith("ended in ESTOP") and line.endswith(HOW_TO_RELEASE) for line in said)
+    assert not any("the torque is off" in line for line in said)
+
+
 @contextmanager
 def terminal(*words, cwd):
     """rl in a pseudo-terminal: (descriptor, what was seen so far)."""

@@ -232,9 +232,9 @@ def test_a_datagram_stops_the_arm_and_leaves_a_black_box(arm, tmp_path, monkeypa
 
 
 def box_bytes(axes: int = 1, records: int = 2) -> bytes:
-    head = f"rl black box 2\nrate 50\naxes {axes}\n" + "axis j\n" * axes
-    head += f"event 5 FAULT 0 a motor is too hot\nwords {9 + 3 * axes}\nrecords {records}\n\n"
-    return sealed(head.encode() + np.zeros((records, 9 + 3 * axes), "<i8").tobytes())
+    head = f"rl black box 3\nrate 50\naxes {axes}\n" + "axis j\n" * axes
+    head += f"event 5 FAULT 0 a motor is too hot\nwords {10 + 3 * axes}\nrecords {records}\n\n"
+    return sealed(head.encode() + np.zeros((records, 10 + 3 * axes), "<i8").tobytes())
 
 
 def sealed(content: bytes) -> bytes:

@@ -75,7 +75,7 @@ class ArmPlanner {
   void move(const Demand& demand, State state, const Tick& tick) noexcept;
   [[nodiscard]] Motion track(std::size_t axis, const Demand& demand, const AxisLimits& limits,
                              double dt) const noexcept;
-  [[nodiscard]] double ramp_torque(const Tick& tick) noexcept;
+  [[nodiscard]] double ramp_torque(State state, const Tick& tick) noexcept;
   [[nodiscard]] std::uint64_t withheld(State state) const noexcept;
   [[nodiscard]] bool writes(const Decision& decision) noexcept;
 

@@ -1,9 +1,9 @@
 /// The last cycles before a fault, on disk.
 ///
-/// A file is text up to an empty line (`rl black box 2`, then `name value` lines), then `records` rows of
+/// A file is text up to an empty line (`rl black box 3`, then `name value` lines), then `records` rows of
 /// `words` little-endian 64-bit words each: cycle, deadline, woke, wrote, read, done, captured (ns), missing
-/// (bits), state, then measured, goal and requested of each axis as doubles. One more word is the CRC-32
-/// (zlib's) of everything before it.
+/// and skipped (bits), state, then measured, goal and requested of each axis as doubles. One more word is the
+/// CRC-32 (zlib's) of everything before it.
 #pragma once
 
 #include <cstdint>

@@ -23,7 +23,7 @@ namespace rl {
 
 /// How long after a deadline the positions may come. A short period leaves what planning and waking need.
 [[nodiscard]] constexpr std::int64_t read_budget(std::int64_t period) noexcept {
-  constexpr std::int64_t kPlanning = kMillisecond / 2;
+  constexpr std::int64_t kPlanning = 3 * kMillisecond / 10;
   constexpr std::int64_t kEnough = 3 * kMillisecond;
   return std::max(period * 6 / 10, std::min(period - kPlanning, kEnough));
 }
@@ -65,7 +65,8 @@ class ControlLoop {
       }
       bus_.read_state(reading, deadline + budget);
       record.read = bus_.now();
-      record.missing = reading.missing | reading.skipped;
+      record.missing = reading.missing;
+      record.skipped = reading.skipped;
       record.state = plan.decision.state;
       const AxisVector written = plan.goal;
 

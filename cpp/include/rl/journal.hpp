@@ -43,7 +43,8 @@ struct CycleRecord {
   std::int64_t read = 0;
   std::int64_t done = 0;
   std::int64_t captured = 0;  ///< newest reply of this cycle
-  std::uint64_t missing = 0;  ///< bit j: no reply of this cycle from joint j, asked or not
+  std::uint64_t missing = 0;  ///< bit j: joint j did not answer
+  std::uint64_t skipped = 0;  ///< bit j: joint j was not asked
   State state = State::disarmed;
 };
 
@@ -76,7 +77,7 @@ class RecordRing {
   void touch() noexcept;
 
  private:
-  static constexpr std::size_t kHead = 9;
+  static constexpr std::size_t kHead = 10;
   std::size_t capacity_;
   std::size_t stride_;
   Word* words_;

@@ -23,7 +23,7 @@ class LoopJournal {
   Seqlock<Look>& look;
 
  private:
-  void measure(const CycleRecord& record, bool late, std::int64_t skipped) noexcept;
+  void measure(const CycleRecord& record, std::int64_t skipped) noexcept;
   Beats& beats_;
   const std::atomic<std::int64_t>& first_goal_;
   std::size_t axes_;

@@ -61,18 +61,18 @@ class Requests {
     stop_taken_ = stops;
     events.stop_policy = policy_.load(std::memory_order_relaxed);
     events.closing = closing_.load(std::memory_order_acquire);
+    // Remembered before it is taken: this process may die between the two.
+    if (estop_.load(std::memory_order_acquire)) estopped_.store(true, std::memory_order_release);
     events.estop = estop_.exchange(false, std::memory_order_acq_rel);
     events.coupled = hold_.exchange(false, std::memory_order_acq_rel);
     events.resume = resume_.exchange(false, std::memory_order_acq_rel);
     events.reset = reset_.exchange(false, std::memory_order_acq_rel);
     events.release = release_.exchange(false, std::memory_order_acq_rel);
-    if (events.estop) {
-      estopped_.store(true, std::memory_order_release);
-    } else if (events.reset) {
-      estopped_.store(false, std::memory_order_release);
-    }
+    if (events.estop) estopped_.store(true, std::memory_order_release);
   }
-  /// An e-stop was asked for, taken or not, and no reset since: whoever takes over from a loop that died in
+  /// `on`: an arm is in ESTOP now.
+  void keep_estop(bool on) noexcept { estopped_.store(on, std::memory_order_release); }
+  /// An e-stop was asked for, taken or not, and not reset since: whoever takes over from a loop that died in
   /// its midst moves nothing.
   [[nodiscard]] bool estopped() const noexcept {
     return urgent() || estopped_.load(std::memory_order_acquire);

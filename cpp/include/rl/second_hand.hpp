@@ -40,6 +40,7 @@ class SecondHand {
   void open_ports(std::uint64_t arms);
   void write_last_goal(std::uint64_t arms) noexcept;
   void say_dead() noexcept;
+  void probe(std::uint64_t arms) noexcept;
   void carry_out_policy(std::uint64_t arms);
   [[nodiscard]] std::uint64_t answering(std::uint64_t arms) const noexcept;
   void release(std::uint64_t arms) noexcept;

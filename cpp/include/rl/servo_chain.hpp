@@ -22,6 +22,7 @@
 namespace rl {
 
 constexpr std::size_t kMostJoints = 64;
+constexpr std::int64_t kMotorDelay = 60 * kMicrosecond;  ///< least time between two motors' replies
 
 /// The last thing known of a joint. `captured` 0: never heard of.
 struct JointState {
@@ -157,10 +158,12 @@ class ServoChain {
   [[nodiscard]] const std::string& latency_note() const noexcept { return latency_note_; }
   [[nodiscard]] bool echoes() const noexcept { return echo_; }
   [[nodiscard]] std::int64_t allowance() const noexcept { return allowance_; }
-  /// Beyond the wire's own time, the median when the port was opened, ns.
+  /// Beyond the wire's own time, the median, ns.
   [[nodiscard]] std::int64_t turnaround() const noexcept { return turnaround_; }
-  /// How many motors a cycle can ask whose replies have to be there `time` ns after its deadline: 0 to all.
-  [[nodiscard]] std::size_t room_in(std::int64_t time) const noexcept;
+  /// How many motors a cycle can ask whose replies have to be there `budget` ns after its deadline: 0 to all.
+  [[nodiscard]] std::size_t room_in(std::int64_t budget) const noexcept;
+  /// How old a position becomes at most while nothing is lost, ns; INT64_MAX: no reply is there in time.
+  [[nodiscard]] std::int64_t oldest_at(std::int64_t period, std::int64_t budget) const noexcept;
 
  private:
   /// When the request for each length was given up, ns; 0: never. A late reply could still carry that length
@@ -225,9 +228,18 @@ class ServoChain {
   void take_block(const Reply& reply) noexcept;
   void take_torque(const Reply& reply) noexcept;
   [[nodiscard]] bool block_fits(std::int64_t now) const noexcept;
+  void probe_together() noexcept;
   [[nodiscard]] std::size_t room_for_answers(std::int64_t time) const noexcept;
   [[nodiscard]] std::size_t choose(std::size_t count, bool in_turn, std::span<std::uint8_t> ids) noexcept;
-  [[nodiscard]] bool look_instead(std::int64_t now) noexcept;
+  [[nodiscard]] std::int64_t group_time(std::size_t count, std::size_t bytes) const noexcept;
+  [[nodiscard]] std::int64_t single_time(std::size_t bytes) const noexcept;
+  [[nodiscard]] bool silent_due(std::size_t joint, std::int64_t now) const noexcept;
+  [[nodiscard]] bool torque_due(std::int64_t now) const noexcept;
+  [[nodiscard]] bool block_due(std::int64_t now) const noexcept;
+  [[nodiscard]] bool something_due(std::int64_t now) const noexcept;
+  void pass_over() noexcept;
+  void learn_turnaround(std::int64_t now) noexcept;
+  void occupy_wire(std::size_t bytes) noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
 
   ChainConfig config_;
@@ -249,12 +261,17 @@ class ServoChain {
   bool lost_ = false;
   std::int64_t allowance_ = 5 * kMillisecond;
   std::int64_t turnaround_ = 0;
+  std::int64_t motor_delay_ = kMotorDelay;  ///< of a motor's reply behind the one before it, ns
 
   bool active_ = false;
   std::int64_t request_end_ = 0;
+  std::int64_t asked_at_ = 0;
   std::int64_t budget_begin_ = 0;
   std::int64_t budget_end_ = 0;
-  std::int64_t wire_free_ = 0;                  ///< when the goals have left the adapter
+  std::int64_t begun_before_ = 0;               ///< when the cycle before this one began
+  std::int64_t wire_free_ = 0;                  ///< when what nobody answers has left the adapter
+  bool alone_ = false;                          ///< this cycle asks for no positions
+  bool block_first_ = false;                    ///< in the latest such cycle
   std::size_t turn_ = 0;                        ///< who is asked first where a cycle has no room for all
   std::array<std::uint8_t, kMostIds> queue_{};  ///< ids to be asked singly in this cycle
   std::size_t queue_size_ = 0;

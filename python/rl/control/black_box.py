@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rl.api.errors import InputError
 from rl.control.settings import STATES
 
-FIRST = "rl black box 2"
-HEAD = ("cycle", "deadline", "woke", "wrote", "read", "done", "captured", "missing", "state")
+FIRST = "rl black box 3"
+HEAD = ("cycle", "deadline", "woke", "wrote", "read", "done", "captured", "missing", "skipped", "state")
 LARGEST_HEADER = 64 << 10  # bytes
 MOST_AXES, MOST_RECORDS = 64, 1 << 20
 

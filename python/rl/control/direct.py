@@ -84,6 +84,7 @@ class DirectLoop:
         self._beat = self._starved = self._armed = self._stopping = self._began = 0
         self._stop_policy = settings.stop
         self._limp = settings.estop == "off"  # an e-stop lets go at once
+        self._let_go = False  # it did
         self._ticks: deque[Tick] = deque(maxlen=RING)
         self._errors_ms: list[float] = []
         self._counts = {"cycles": 0, "active": 0, "misses": 0, "late": 0, "starved": 0}
@@ -248,7 +249,7 @@ class DirectLoop:
     @property
     def left_energised(self) -> bool:
         """Whether a latched end left the torque on; the robot itself is not asked."""
-        return self._state in ("HOLD", *LATCHED) and not (self._state == "ESTOP" and self._limp)
+        return self._state in ("HOLD", *LATCHED) and not self._let_go
 
     def close(self) -> None:
         """Ends the loop; may be called twice."""
@@ -472,5 +473,6 @@ class DirectLoop:
         try:
             off = self._state == "ESTOP" and self._limp
             self.robot.stop("off" if off else "hold" if self._state in LATCHED else self._stop_policy)
+            self._let_go = off
         except Exception as error:  # noqa: BLE001  a vendor's library may raise anything
             self._fail(f"stop failed: {cause_of(error)}")

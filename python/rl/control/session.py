@@ -391,6 +391,7 @@ class Session:
             energised += report["still_energised"]
             left = left or getattr(member.loop, "left_energised", bool(report["still_energised"]))
         code = max([*codes, int(bool(energised))], default=0)
+        left = left or held
         if energised:
             self.tell(f"still energised: {', '.join(energised)}")
         if code and (energised or look.state in ("HOLD", "FAULT", "ESTOP")):

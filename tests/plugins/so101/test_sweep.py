@@ -88,6 +88,7 @@ def test_an_arm_built_otherwise_has_the_ranges_that_it_has_but_no_path_is_guesse
         verdict = sweep.judge("gripper", walked(path), unusual=True)
         assert (verdict.mark, verdict.todo) == ("warn", "taken as it is")
     assert sweep.judge("gripper", walked([0, span]), unusual=True).mark == "pass"
+    assert sweep.judge_span("gripper", sweep.TURN, unusual=True).mark == "fail"
     assert sweep.judge("gripper", walked([0, sweep.STILL - 1]), unusual=True).mark == "fail"
     jumped = walked([100, 400])
     jumped.add(400 + 1500, 10**9)
