@@ -5,6 +5,7 @@
 ///   rl_bus_client follow LEADER FOLLOWER ROUNDS BLOCK    uncapped: leader read while the follower is written
 ///   rl_bus_client timer HZ SECONDS                       sleep to 300 us before each deadline, then spin
 ///
+/// All of them with what the core's loop asks the system for: real-time priority, idle cores that wait awake.
 /// Prints lines "NAME VALUE": microseconds of each cycle, or of each lateness. Each round is BLOCK cycles of
 /// either.
 
@@ -27,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "rl/idle_cores.hpp"
 #include "rl/servo_chain.hpp"
 
 namespace {
@@ -244,6 +246,8 @@ int main(int argc, char** argv) {
   priority.sched_priority = 80;
   const bool realtime = ::sched_setscheduler(0, SCHED_FIFO, &priority) == 0 && ::mlockall(MCL_CURRENT) == 0;
   std::printf("realtime %d\n", realtime ? 1 : 0);
+  rl::IdleCores idle_cores;
+  static_cast<void>(idle_cores.keep_awake());
   try {
     if (words.size() == 4 && words[0] == "cycle") {
       cycle(argv[2], std::stoi(words[2]), std::stoi(words[3]));

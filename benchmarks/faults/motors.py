@@ -69,9 +69,17 @@ def reboot(ids: tuple[int, ...] = IDS, seed: int = 0, rate: float = 50.0) -> Out
     return Outcome(len(ticks), len(ids), figures | {"moved_on": moved_on, "limp": limp})
 
 
+def heard(rig: Rig, motor: int, begin: int, at: int) -> Any:
+    """Of each record since cycle `begin`: whether the motor answered a request that was sent after `at`."""
+    records = rig.records(begin)
+    missed = ((records["missing"] | records["skipped"]).astype(np.int64) >> (motor - 1)) & 1 == 1
+    return (records["wrote"] > at) & ~missed
+
+
 def overload(seconds: float, ids: tuple[int, ...] = IDS, seed: int = 0, rate: float = 50.0) -> Outcome:
-    """The overload bit of each motor for so long. Figures: ticks_max from the bit to the first cycle in HOLD, halved
-    (joints whose torque limit was), faulted, fault_ms (min, max) after the bit, restored (limits after the way on)."""
+    """The overload bit of each motor for so long, and until a cycle has read it. Figures: ticks_max from the bit to
+    the first cycle in HOLD, halved (joints whose torque limit was), faulted, fault_ms (min, max) after the bit,
+    restored (limits after the way on)."""
     random = np.random.default_rng(seed)
     ticks, halved, faults, restored = [], 0, [], 0
     for motor in ids:
@@ -82,7 +90,7 @@ def overload(seconds: float, ids: tuple[int, ...] = IDS, seed: int = 0, rate: fl
             at = _core.monotonic_ns()
             rig.arm.fault("overload", id=motor, on=1)
             until = at + round(seconds * SECOND)
-            while _core.monotonic_ns() < until and state_of(rig) != "FAULT":
+            while state_of(rig) != "FAULT" and (_core.monotonic_ns() < until or not heard(rig, motor, begin, at).any()):
                 time.sleep(0.001)
             rig.arm.fault("overload", id=motor, on=0)
             wait_for(lambda rig=rig: state_of(rig) in ("HOLD", "FAULT"), "the overload was not seen")

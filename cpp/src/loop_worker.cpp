@@ -170,6 +170,7 @@ void LoopWorker::ask_for_realtime() noexcept {
                                    : "no real-time priority; allow it with `@realtime - rtprio 95` in "
                                      "/etc/security/limits.d and a new login");
     shared_.house.add_note(core_.pin(granted));
+    shared_.house.add_note(idle_cores_.keep_awake());
     if (granted) journal_.records.touch();  // 15 MB for six axes, else taken page by page
   } else {
     shared_.house.add_note("real-time priority: not asked for");

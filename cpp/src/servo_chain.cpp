@@ -85,8 +85,8 @@ void ServoChain::take_over(ServoChain& fresh) noexcept {
   bars_ = fresh.bars_;
   heard_ = fresh.heard_;
   echo_ = fresh.echo_;
-  allowance_ = fresh.allowance_;
   turnaround_ = fresh.turnaround_;
+  deviation_ = fresh.deviation_;
   motor_delay_ = fresh.motor_delay_;
   lost_ = active_ = false;
 }
@@ -270,7 +270,7 @@ void ServoChain::probe() noexcept {
   const std::int64_t median = middle_of();
   turnaround_ = median;
   for (std::size_t i = 0; i < measured; ++i) spent[i] = std::abs(spent[i] - median);
-  allowance_ = std::clamp(median + 4 * middle_of(), 2 * kMillisecond, 20 * kMillisecond);
+  deviation_ = middle_of();
   if (measured == kProbes && model_->sync_read) probe_together();
 }
 

@@ -1,5 +1,6 @@
 /// The cycle of a chain: requests and replies without waiting, allocation or exceptions.
 #include <algorithm>
+#include <cstdlib>
 
 #include "rl/servo_chain.hpp"
 
@@ -220,21 +221,27 @@ void ServoChain::ask(Bytes ids, bool sync, std::int64_t now) noexcept {
                                : encode_read(ids[0], at::kPresentPosition, bytes);
   if (!send(request, ids, length, echo_ ? EchoMode::skip : EchoMode::none, length > smallest)) return;
   const std::int64_t answer = wire_time(request.size() + ids.size() * (length + 6)) +
-                              static_cast<std::int64_t>(ids.size()) * motor_delay_ + allowance_;
+                              static_cast<std::int64_t>(ids.size()) * motor_delay_ + allowance();
   asked_at_ = std::max(now, wire_free_);
   request_end_ = std::min(asked_at_ + answer, budget_end_);
   active_ = true;
 }
 
-/// Follows the median of what the adapter takes: a probe at start meets one that is busy, or measures another
-/// question.
+/// How long a reply may be missing before it is taken for lost.
+std::int64_t ServoChain::allowance() const noexcept {
+  return std::clamp(turnaround_ + 4 * deviation_, 2 * kMillisecond, 20 * kMillisecond);
+}
+
+/// Follows the medians of what the adapter takes and of how far it strays from that: a probe at start meets
+/// one that is busy, or measures another question.
 void ServoChain::learn_turnaround(std::int64_t now) noexcept {
   if (asks_ != Question::position || (model_->sync_read && queue_next_ > 0))
     return;  // asked again: not usual
   const std::size_t count = reader_.replies().size();
-  const std::int64_t took = now - asked_at_;
-  const std::int64_t step = took > group_time(count, reader_.length()) ? kLearn : -kLearn;
-  turnaround_ = std::clamp<std::int64_t>(turnaround_ + step, 0, kMostTurnaround);
+  const std::int64_t late = now - asked_at_ - group_time(count, reader_.length());
+  deviation_ = std::clamp<std::int64_t>(deviation_ + (std::abs(late) > deviation_ ? kLearn : -kLearn), 0,
+                                        kMostTurnaround);
+  turnaround_ = std::clamp<std::int64_t>(turnaround_ + (late > 0 ? kLearn : -kLearn), 0, kMostTurnaround);
 }
 
 void ServoChain::pump(std::int64_t now) noexcept {
@@ -261,7 +268,17 @@ void ServoChain::pump(std::int64_t now) noexcept {
     active_ = false;
     learn_turnaround(now);
     next(now);
+  } else if (asks_ == Question::position && last_answered()) {
+    active_ = false;
+    settle(now);
+    next(now);
   }
+}
+
+/// Motors that are asked together answer in turn: what the ones before the last have not said by then does
+/// not come any more.
+bool ServoChain::last_answered() const noexcept {
+  return reader_.replies().size() > 1 && reader_.replies().back().arrived;
 }
 
 /// Whether the budget has room for the longer block of all motors at once.
@@ -304,7 +321,7 @@ bool ServoChain::ask_one(Question question, std::uint8_t id, std::size_t bytes, 
   const std::int64_t end = std::max(now, wire_free_) + single_time(length);
   if (end + kMargin > budget_end_) return false;  // an answer behind it is merely lost
   if (!send(request, {&id, 1}, length, echo_ ? EchoMode::skip : EchoMode::none, length > bytes)) return false;
-  request_end_ = std::min(end + allowance_, budget_end_);
+  request_end_ = std::min(end + allowance(), budget_end_);
   asks_ = question;
   active_ = true;
   return true;

@@ -61,6 +61,35 @@ TEST_CASE("a lost reply costs its own motor one more question in the same cycle"
   CHECK(arm.line.statistics().dropped == 10);
 }
 
+TEST_CASE(
+    "one bad reply costs its cycle 3 ms at most; what comes before the last reply, half a millisecond") {
+  for (const char* const kind : {"drop", "corrupt"}) {
+    for (double id = 1; id <= 6; ++id) {
+      for (const double rate : {50.0, 100.0, 200.0}) {
+        sim::WavingLine arm(5);
+        const auto period = static_cast<std::int64_t>(1e9 / rate);
+        std::int64_t now = rl::kSecond;
+        const auto cycle = [&] {
+          const std::int64_t took = arm.line.cycle(now, rl::read_budget(period)) - now;
+          now += period;
+          return took;
+        };
+        for (int k = 0; k < 200; ++k) cycle();  // the adapter is known by then
+        for (int k = 0; k < 10; ++k) {
+          std::int64_t usual = 0;
+          for (int sound = 0; sound < 9; ++sound) usual = cycle();
+          arm.line.faults.set(kind, {{"rate", 1.0}, {"count", 1.0}, {"id", id}});
+          const std::int64_t extra = cycle() - usual;
+          CHECK(extra <= (id == 6 ? 3 * rl::kMillisecond : rl::kMillisecond / 2));
+          const bool room = id < 6 || rate < 200;
+          for (const rl::JointState& joint : arm.line.chain().joints()) CHECK((joint.fresh || !room));
+        }
+        CHECK(arm.line.statistics().dropped + arm.line.statistics().corrupted == 10);
+      }
+    }
+  }
+}
+
 TEST_CASE("a silent motor costs the others nothing") {
   for (double id = 1; id <= 6; ++id) {
     sim::WavingLine arm(1);

@@ -33,7 +33,8 @@ def test_a_campaign_that_did_too_little_says_so() -> None:
 def test_one_bad_reply_is_asked_for_again_within_the_cycle(kind: str) -> None:
     found = lost_reply.run(kind, 12)
     assert found.figures["ended"] == 0
-    assert found.figures["extra_ms_p50"] <= 4  # 3 where nothing else runs
+    assert found.figures["extra_ms_p50"] <= 3
+    assert found.figures["incomplete"] <= 6  # of 12: a host that stands still takes the budget
     assert found.figures["goals"] > 30
 
 

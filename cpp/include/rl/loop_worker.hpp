@@ -6,6 +6,7 @@
 #include "rl/affinity.hpp"
 #include "rl/bus_group.hpp"
 #include "rl/control_loop.hpp"
+#include "rl/idle_cores.hpp"
 #include "rl/shared_loop.hpp"
 
 namespace rl {
@@ -56,6 +57,7 @@ class LoopWorker {
   Planner planner_;
   LoopJournal journal_;
   CorePin core_;
+  IdleCores idle_cores_;
 };
 
 /// The chains of a plan, closed, as the parts of a worker. usage or calibration error when one is impossible.

@@ -157,7 +157,7 @@ class ServoChain {
   /// Why the adapter has no low-latency mode; "" when it has.
   [[nodiscard]] const std::string& latency_note() const noexcept { return latency_note_; }
   [[nodiscard]] bool echoes() const noexcept { return echo_; }
-  [[nodiscard]] std::int64_t allowance() const noexcept { return allowance_; }
+  [[nodiscard]] std::int64_t allowance() const noexcept;
   /// Beyond the wire's own time, the median, ns.
   [[nodiscard]] std::int64_t turnaround() const noexcept { return turnaround_; }
   /// How many motors a cycle can ask whose replies have to be there `budget` ns after its deadline: 0 to all.
@@ -239,6 +239,7 @@ class ServoChain {
   [[nodiscard]] bool something_due(std::int64_t now) const noexcept;
   void pass_over() noexcept;
   void learn_turnaround(std::int64_t now) noexcept;
+  [[nodiscard]] bool last_answered() const noexcept;
   void occupy_wire(std::size_t bytes) noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
 
@@ -259,8 +260,8 @@ class ServoChain {
   std::atomic<std::int64_t>* busy_until_ = nullptr;
   bool echo_ = false;
   bool lost_ = false;
-  std::int64_t allowance_ = 5 * kMillisecond;
-  std::int64_t turnaround_ = 0;
+  std::int64_t turnaround_ = 0;                               ///< median of what the adapter takes, ns
+  std::int64_t deviation_ = kMillisecond + kMillisecond / 4;  ///< median of how far from that it is
   std::int64_t motor_delay_ = kMotorDelay;  ///< of a motor's reply behind the one before it, ns
 
   bool active_ = false;

@@ -18,6 +18,7 @@ from typing import Annotated
 from rl.config import doc
 from rl.config.command_line import CommandSpec, Resolved
 
+IDLE_CORES = Path("/dev/cpu_dma_latency")  # who holds it open keeps them awake
 YEAR_2025 = 1_735_689_600  # s since 1970: older than this program is no date of today
 
 
@@ -168,6 +169,14 @@ def _realtime() -> list[Finding]:
         found.append(Finding("warn", "no real-time priority: under load goals may be late by milliseconds", how))
     if memory not in (-1,) and memory < 64 << 20 and os.geteuid() != 0:
         found.append(Finding("warn", "memory cannot be locked", "add '@realtime - memlock unlimited' there too"))
+    if os.access(IDLE_CORES, os.W_OK):
+        found.append(Finding("ok", "idle cores wait awake while a loop runs"))
+    elif IDLE_CORES.exists():
+        how = 'a udev rule, KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660" (docs/install.md)'
+        found.append(Finding("warn", "idle cores may sleep, and wake up late", how))
+    else:
+        how = f"there is no {IDLE_CORES}; give it to the container with --device {IDLE_CORES}"
+        found.append(Finding("warn", "idle cores may sleep, and wake up late", how))
     return found
 
 
