@@ -309,6 +309,17 @@ def test_a_pipe_gets_one_line_a_cycle_and_the_motors_that_were_silent(tmp_path, 
     out = capsys.readouterr().out
     assert "no reply: right_elbow_flex in 2 of 30 cycles" in out
     assert max(line.count("/") for line in out.splitlines()) == 12
+    assert "not asked" not in out
+
+
+def test_a_motor_that_was_not_asked_is_told_from_one_that_did_not_answer(tmp_path, capsys):
+    box = two_arms()
+    box.head["skipped"][-4:] = 0b11
+    blackbox.show(tmp_path / "x", box, 5)
+    out = capsys.readouterr().out
+    assert '"-": not asked, a cycle had no room for all motors; 0 to 4 cycles a motor' in out
+    assert out.count("/       -") == 8
+    assert blackbox._plain(box)["not_asked"][-4:] == [["left_shoulder_pan", "left_shoulder_lift"]] * 4
 
 
 def test_curves_go_into_a_folder_that_is_there(tmp_path, capsys):

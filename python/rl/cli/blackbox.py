@@ -17,6 +17,9 @@ from rl.config.command_line import CommandSpec, Resolved
 from rl.config.outputs import new_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from rl.control.black_box import BlackBox
 
 
@@ -77,6 +80,9 @@ def show(path: Path, box: BlackBox, rows: int) -> None:
     lost = zip(box.axes, box.missing.sum(axis=0).tolist(), strict=True)
     silent = [f"{name} in {count}" for name, count in lost if count]
     print(f"no reply: {', '.join(silent)} of {len(box.measured)} cycles" if silent else "no reply was missing")
+    if box.skipped.any():
+        times = box.skipped.sum(axis=0)
+        print(f'"-": not asked, a cycle had no room for all motors; {times.min()} to {times.max()} cycles a motor')
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(f"goal / measured of each joint, s before the end, {min(rows, len(box.measured))} cycles:")
     for lines in tables(box, rows, width):
@@ -85,9 +91,9 @@ def show(path: Path, box: BlackBox, rows: int) -> None:
 
 def tables(box: BlackBox, rows: int, width: int | None) -> list[list[str]]:
     """Lines of the last cycles: when, state, lateness, then "goal / measured" of each joint, "missing" in place of what
-    did not come. Several tables when they do not fit side by side into `width`; None: one."""
+    did not come and "-" of what was not asked for. Several tables when they do not fit into `width`; None: one."""
     last = range(max(0, len(box.measured) - rows), len(box.measured))
-    head, states, missing = box.head, box.states, box.missing
+    head, states, missing, skipped = box.head, box.states, box.missing, box.skipped
     end = head["deadline"][-1] if len(box.measured) else 0
     left = [
         ["s", *(f"{(head['deadline'][i] - end) / 1e9:.3f}" for i in last)],
@@ -96,7 +102,7 @@ def tables(box: BlackBox, rows: int, width: int | None) -> list[list[str]]:
     ]
     joints = []
     for k, name in enumerate(box.axes):
-        seen = ["missing" if missing[i, k] else f"{box.measured[i, k]:.1f}" for i in last]
+        seen = ["missing" if missing[i, k] else "-" if skipped[i, k] else f"{box.measured[i, k]:.1f}" for i in last]
         pairs = [f"{box.goal[i, k]:.1f} / {text:>7}" for i, text in zip(last, seen, strict=True)]
         joints.append([name, *pairs])
     found, block = [], left
@@ -131,13 +137,18 @@ def plot(box: BlackBox, path: Path) -> None:
     page.write(path)
 
 
+def _names(box: BlackBox, which: NDArray[np.bool_]) -> list[list[str]]:
+    return [[name for name, it in zip(box.axes, row, strict=True) if it] for row in which]
+
+
 def _plain(box: BlackBox) -> dict[str, object]:
     return {
         "rate": box.rate,
         "axes": list(box.axes),
         "events": [vars(event) for event in box.events],
         "states": box.states,
-        "silent": [[name for name, lost in zip(box.axes, row, strict=True) if lost] for row in box.missing],
+        "silent": _names(box, box.missing),
+        "not_asked": _names(box, box.skipped),
         **{name: column.tolist() for name, column in box.head.items() if name != "state"},
         "measured": box.measured.tolist(),
         "goal": box.goal.tolist(),

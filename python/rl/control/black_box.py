@@ -51,7 +51,15 @@ class BlackBox:
     @property
     def missing(self) -> NDArray[np.bool_]:
         """(N, A) which motors did not answer in a cycle."""
-        bits = self.head["missing"].astype(np.uint64)[:, None] >> np.arange(len(self.axes), dtype=np.uint64)
+        return self._motors("missing")
+
+    @property
+    def skipped(self) -> NDArray[np.bool_]:
+        """(N, A) which motors were not asked in a cycle: it had no room for all, or for another question only."""
+        return self._motors("skipped")
+
+    def _motors(self, name: str) -> NDArray[np.bool_]:
+        bits = self.head[name].astype(np.uint64)[:, None] >> np.arange(len(self.axes), dtype=np.uint64)
         return (bits & np.uint64(1)).astype(np.bool_)
 
 
