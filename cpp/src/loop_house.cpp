@@ -332,14 +332,13 @@ std::string LoopHouse::reason_text(Reason reason, int axis) const {
 }
 
 std::vector<std::string> LoopHouse::faults(const Look& look) const {
-  constexpr double kStale = 0.1;
   std::vector<std::string> out;
   for (std::size_t k = 0; k < axes(); ++k) {
     for (unsigned bit = 0; bit < 6; ++bit) {
       if (((look.alarms[k] >> bit) & 1U) != 0)
         out.push_back(joint_text(k) + ": " + std::string(alarm_name(bit)));
     }
-    if (look.age[k] > kStale) out.push_back(joint_text(k) + ": no reply");
+    if (((look.silent >> k) & 1U) != 0) out.push_back(joint_text(k) + ": no reply");
   }
   for (const BusPart& part : leaders_) {
     const auto& joints = part.bus->chain.config().joints;

@@ -16,7 +16,7 @@ namespace rl {
 namespace {
 
 constexpr int kPriority = 80;
-constexpr std::int64_t kSilent = 100 * kMillisecond;  // from then on a leader's joint is named
+constexpr std::int64_t kSilent = 100 * kMillisecond;  // from then on a joint is named
 
 /// Whether every position stays younger than what is too old to be driven on.
 bool fits(const ServoChain& chain, int rate) noexcept {
@@ -99,6 +99,7 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
       period_ <= kFastPeriod ? std::max(record.deadline + period_, record.done) : record.done;
   for (std::size_t k = 0; k < axes_; ++k) {
     const bool led = ((led_ >> k) & 1U) != 0;
+    if (ahead - reading.captured[k] > kSilent) out.silent |= 1ULL << k;
     if (led && ahead - reading.leader_captured[k] > kSilent) out.leader_silent |= 1ULL << k;
   }
   records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},

@@ -105,7 +105,7 @@ void SafetyMachine::enter(State state, Reason reason, int joint, std::int64_t no
   since_ = now;
   entered_ = true;
   dead_since_ = 0;
-  resume_pending_ = false;  // a request is for the HOLD that it was made in
+  resume_pending_ = reset_pending_ = false;  // a request is for the state that it was made in
   if (state != State::hold) gave_up_ = 0;
   if (state == State::soft_start) rest_clock_ = 0;
   if (state == State::rest && rest_clock_ == 0) rest_clock_ = now;
@@ -213,8 +213,12 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     return true;
   }
   if (!is_latched(state_)) return false;
-  // Not while a stop is pending: in DISARMED it would let go of what is held.
-  if (events.reset && !events.estop && !stop_pending_ && cause == Reason::none) {
+  const bool settled = events.at_rest || events.hang_up || events.bus_lost || !events.torque_on;
+  // Not while a stop is pending: in DISARMED it would let go of what is held. Nothing is written there
+  // either: what still brakes comes to rest before.
+  reset_pending_ =
+      (reset_pending_ || events.reset) && !events.estop && !stop_pending_ && cause == Reason::none;
+  if (reset_pending_ && settled) {
     enter(State::disarmed, Reason::reset, -1, now);
     return true;
   }
@@ -223,7 +227,6 @@ bool SafetyMachine::step_latched(const Events& events, std::int64_t now) noexcep
     release_pending_ = events.torque_on;
     off_pending_ = false;
   }
-  const bool settled = events.at_rest || events.hang_up || events.bus_lost || !events.torque_on;
   if (stop_pending_ && settled && !release_pending_) end(1);
   return true;
 }

@@ -580,6 +580,33 @@ TEST_CASE("an emergency stop is one of all arms, a reset too; each is armed wher
   CHECK(pair.state(1) == State::active);
 }
 
+TEST_CASE("a reset waits until what an emergency stop brakes has come to rest") {
+  for (const bool again : {false, true}) {
+    Stand stand;
+    stand.to_active();
+    for (int i = 0; i < 18; ++i) stand.run(1, 4.0 * i);  // 200 deg/s
+    stand.requests.estop();
+    stand.run(1, 72);
+    stand.requests.reset();
+    double goal = stand.last.goal[0];
+    CHECK(stand.run(1, 160) == State::estop);
+    CHECK(stand.last.write);
+    CHECK(stand.last.goal[0] > goal + 0.5);  // it still brakes
+    if (again) stand.requests.estop();       // and this one is not reset
+    for (int i = 0; i < 20 && stand.planner.state() == State::estop; ++i) {
+      goal = stand.last.goal[0];
+      stand.run(1, 160);
+    }
+    CHECK(stand.planner.state() == (again ? State::estop : State::disarmed));
+    if (again) continue;
+    stand.run(10, 160);
+    stand.requests.estop();
+    stand.run(1, 160);
+    CHECK(stand.last.write);
+    CHECK(stand.last.goal[0] == goal);
+  }
+}
+
 TEST_CASE("an arm that has come to rest is let go once the other one stands") {
   auto two = Pair::two();
   two.axes[1].rest = 60;
@@ -682,6 +709,7 @@ struct Chance : Stand {
   std::array<bool, kAxes> torque{};            ///< of an arm
   std::array<bool, kAxes> cut_off{};           ///< its port was gone
   int since_estop = -1;
+  std::array<bool, kAxes> asked{};  ///< an arm's reset, since its state is latched
 
   void estop() {
     requests.estop();
@@ -702,8 +730,9 @@ void look_at_invariants(Chance& it, const rl::Plan& plan, const rl::Plan& before
     const State was = before.arms[arm].state;
     if (state == State::disarmed || state == State::off) CHECK(!it.writes(arm, plan));
     const bool latched = was == State::fault || was == State::estop;
-    if (latched && !reset) CHECK(state == State::fault || state == State::estop);
-    if (latched && reset) CHECK(state != State::soft_start && state != State::active);
+    it.asked[arm] = latched && (it.asked[arm] || reset);
+    if (latched && !it.asked[arm]) CHECK(state == State::fault || state == State::estop);
+    if (latched) CHECK(state != State::soft_start && state != State::active);
     if (state == State::active) CHECK(was == State::active || was == State::soft_start);
     const bool other = it.arms > 1 && (plan.arms[1 - arm].state == State::fault);
     const bool armed_now = was == State::disarmed || was == State::off;  // held from its next tick on
@@ -724,6 +753,9 @@ void look_at_invariants(Chance& it, const rl::Plan& plan, const rl::Plan& before
     const double goal = plan.goal[k];
     CHECK(std::isfinite(goal));
     if (it.armed_at[k] != 0) CHECK(goal == it.first[k]);  // the measured pose comes first
+    // What was not written for a while goes on where it stood.
+    const bool written = plan.write && !((plan.withheld >> k) & 1U);
+    if (written && !it.moving[k] && it.armed_at[k] == 0) CHECK(goal == it.goal[k]);
     const double wall = std::max(kEnd, std::abs(it.goal[k]));
     if (it.moving[k]) CHECK(std::abs(goal) <= wall + 1e-6);
     const double velocity = it.moving[k] ? (goal - it.goal[k]) / dt : 0;

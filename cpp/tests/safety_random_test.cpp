@@ -23,6 +23,7 @@ TEST_CASE("random events never break the invariants") {
     rl::SafetyMachine machine({});
     std::int64_t now = kSecond;
     bool latched = false;
+    bool asked = false;  // for a reset, since it is latched
     bool torque = false;
     auto closing = rl::Closing::no;
     for (int step = 0; step < 120; ++step) {
@@ -61,8 +62,9 @@ TEST_CASE("random events never break the invariants") {
       if (e.arm_passed) torque = true;
       const rl::Decision d = machine.step(e, now += kTick);
       if (d.ended) break;
-      // Latched: only reset leads out, and only to DISARMED.
-      if (latched && !e.reset) CHECK(d.state == State::fault || d.state == State::estop);
+      // Latched: only reset leads out, only to DISARMED, and only what stands.
+      asked = latched && (asked || e.reset) && !e.estop;
+      if (latched && !asked) CHECK(d.state == State::fault || d.state == State::estop);
       const bool cause = e.hang_up || e.bus_lost || e.mute_joint >= 0 || e.fault_joint >= 0;
       if (latched && cause) CHECK(d.state == State::fault || d.state == State::estop);
       if (before == State::soft_start || before == State::active) {
@@ -71,8 +73,8 @@ TEST_CASE("random events never break the invariants") {
         if (held) CHECK(d.state != State::soft_start && d.state != State::active && d.state != State::rest);
         if (e.illegal_burst || e.coupled) CHECK(d.state != State::soft_start && d.state != State::active);
       }
-      if (latched && e.reset)
-        CHECK(d.state == before || d.state == State::disarmed || d.state == State::estop);
+      if (latched && d.state == State::disarmed) CHECK((e.at_rest || !e.torque_on));
+      if (latched && asked) CHECK(d.state == before || d.state == State::disarmed || d.state == State::estop);
       if (before == State::disarmed) {
         CHECK(d.state == State::disarmed || d.state == State::estop || d.state == State::off ||
               (d.state == State::soft_start && e.arm_passed));

@@ -180,6 +180,7 @@ class SafetyMachine {
   bool off_pending_ = false;  ///< second request, or policy off: brake, then OFF
   bool release_pending_ = false;
   bool resume_pending_ = false;
+  bool reset_pending_ = false;  ///< until what brakes has come to rest
   std::int64_t resume_until_ = 0;
   std::int64_t last_stop_ = 0;
   bool duration_seen_ = false;

@@ -43,6 +43,7 @@ struct Look {
   std::uint64_t missing = 0;
   std::uint64_t warm = 0;           ///< bit k: joint k, as in Plan
   std::uint64_t low_voltage = 0;    ///< bit k: joint k, as in Plan
+  std::uint64_t silent = 0;         ///< bit k: joint k's position is stale, or is at the next deadline
   std::uint64_t leader_silent = 0;  ///< bit k: nothing of late from the leader's joint that axis k follows
   AxisVector values{};
   AxisVector age{};
