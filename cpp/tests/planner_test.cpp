@@ -755,7 +755,7 @@ void look_at_invariants(Chance& it, const rl::Plan& plan, const rl::Plan& before
     if (it.armed_at[k] != 0) CHECK(goal == it.first[k]);  // the measured pose comes first
     // What was not written for a while goes on where it stood.
     const bool written = plan.write && !((plan.withheld >> k) & 1U);
-    if (written && !it.moving[k] && it.armed_at[k] == 0) CHECK(goal == it.goal[k]);
+    if (written && !it.moving[k] && it.armed_at[k] == 0) CHECK(std::abs(goal - it.goal[k]) < 1e-6);
     const double wall = std::max(kEnd, std::abs(it.goal[k]));
     if (it.moving[k]) CHECK(std::abs(goal) <= wall + 1e-6);
     const double velocity = it.moving[k] ? (goal - it.goal[k]) / dt : 0;
