@@ -35,6 +35,8 @@ Result<> carries(ServoChain& chain, std::int64_t period) {
   }
   int rate = asked;
   while (rate > 10 && !fits(chain, rate)) rate = std::max(10, rate - std::max(1, rate / 20));
+  const int roomy = std::max(10, rate * 9 / 100 * 10);  // it is measured again then
+  if (fits(chain, roomy)) rate = roomy;
   std::array<char, 16> late{};
   std::snprintf(late.data(), late.size(), "%.1f ms", static_cast<double>(chain.turnaround()) * 1e-6);
   return Error{ErrorCode::usage, std::to_string(asked) + " Hz is more than " + chain.config().port +
@@ -75,14 +77,15 @@ void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexc
   }
   board.wake.add(record.woke - record.deadline);
   board.read.add(record.read - record.wrote);
-  if (last_wrote_ != 0) board.period_error.add(std::abs(record.wrote - last_wrote_ - period_));
+  if (last_wrote_ != 0) {
+    board.period_error.add(std::abs(record.wrote - last_wrote_ - period_));
+    board.between.fetch_add(record.wrote - last_wrote_, std::memory_order_relaxed);
+    count(board.intervals);
+  }
   last_wrote_ = record.wrote;
   if (skipped > 0) board.misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
   if (record.missing != 0) count(board.late_reads);
   count(board.active_writes);
-  if (board.first_active.load(std::memory_order_relaxed) == 0)
-    board.first_active.store(record.wrote, std::memory_order_relaxed);
-  board.last_active.store(record.wrote, std::memory_order_relaxed);
 }
 
 void LoopJournal::publish(CycleRecord& record, const Reading& reading, const AxisVector& written,

@@ -318,8 +318,11 @@ void SafetyMachine::step_rest(const Events& events, std::int64_t now) noexcept {
       enter(State::rest, why, -1, now);
     } else {
       if (state_ != State::hold) enter(State::hold, Reason::no_rest_pose, -1, now);
-      // Torque stays on: not a clean end, and not before it has come to its full limit.
-      if (events.at_rest && now - ramp_began_ > config_.soft_start + kTorqueWritten) end(1);
+      // Torque stays on: not a clean end, and not before it has come to its full limit, or while a second
+      // request could still let go of it.
+      const bool full = now - ramp_began_ > config_.soft_start + kTorqueWritten;
+      const bool final = last_stop_ == 0 || now - last_stop_ > config_.second_stop_within;
+      if (events.at_rest && full && final) end(1);
     }
     return;
   }

@@ -153,7 +153,9 @@ class Archive:
     def keep_file(self) -> None:
         """The file as it is becomes a version unless it is one: what LeRobot wrote, or what cannot be read."""
         if self.file.is_file() and self.current() is None:
-            self.keep(self.file.read_bytes(), None)
+            made = self.file.stat()
+            number = self.keep(self.file.read_bytes(), None)
+            os.utime(self.path(number), ns=(made.st_atime_ns, made.st_mtime_ns))  # it is no younger for that
 
     def profile(self) -> Profile | None:
         """Of the file as it is now; None when none was measured with it."""

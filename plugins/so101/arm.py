@@ -122,6 +122,7 @@ class Arm:
         self.calibration: calibration.Calibration = {}
         self.bus: Any = None
         self.emulator: Any = None
+        self.path: Path | None = None  # of its calibration; None for an emulated one
         self.rest: Any = None  # (6,) in units, as the arm's profile has it
         self.notes: list[str] = []
         self.prefix = ""
@@ -147,14 +148,29 @@ class Arm:
         self.bus = bus
         bus.open()
         if self.config.write_calibration and not self.simulated:
+            self._refuse_another()
             self.notes.append(f"{option}: {bus.configure()} registers written")
         try:
             self.notes += [f"{option}: {warning}" for warning in bus.check()]
         except _core.CoreError as error:
             if error.code != "calibration":
                 raise
+            self._refuse_another()
             raise InputError(str(error).partition("; ")[0], todo=calibration.ways(option)) from None
         bus.configure()
+
+    def _refuse_another(self) -> None:
+        """Errors: InputError when the motors hold what another arm's file says."""
+        registers = ("Homing_Offset", "Min_Position_Limit", "Max_Position_Limit")
+        wanted = calibration.stored(self.calibration)
+        held = {motor: tuple(self.bus.read_register(motor, name) for name in registers) for motor in wanted}
+        if self.path is None or held == wanted:
+            return
+        other = calibration.owner(held, self.path)
+        if other is not None:
+            what = f"the arm at {self.config.port} holds the calibration of {other}, not of {self.path.name}"
+            todo = "are the ports swapped, or the ids? nothing was written"
+            raise InputError(what, where=self.option, todo=todo)
 
     def _emulate(self, core: Any) -> Any:
         kind = "so101-leader" if self.leader else "so101-follower"
@@ -168,7 +184,7 @@ class Arm:
     def _joints(self, core: Any, option: str) -> Any:
         role: calibration.Role = "teleoperators" if self.leader else "robots"
         path = calibration.find(role, self.config.id, self.config.calibration_dir, option)
-        self.calibration = Archive(path).read()
+        self.calibration, self.path = Archive(path).read(), path
         self.notes.append(f"{option}: calibration {path}")
         modes = dict.fromkeys(JOINTS, self.config.units) | {"gripper": "range_0_100"}
         found = self.calibration

@@ -91,9 +91,8 @@ class Calibrating:
             if not left:
                 break
             named = ", ".join(left)
-            sentence = (
-                f"The others are done. Move {named} again from stop to stop, slowly; Enter: done, Ctrl-C: give up."
-            )
+            done = "The others are done. " if len(left) < len(verdicts) else ""
+            sentence = f"{done}Move {named} again from stop to stop, slowly; Enter: done, Ctrl-C: give up."
         if left:
             why = "; ".join(verdicts[name].what for name in left)
             raise RlError(why, where="calibrate", todo="nothing was stored; try again")

@@ -118,9 +118,30 @@ def _joint(given: Any, where: str) -> Joint:
 def ways(option: str) -> str:
     """What to do when motors and file differ."""
     return (
-        f"--{option}.write_calibration true brings the motors to the file when a session starts, "
-        "rl calibrate --roll-back N both to a version; or calibrate again"
+        f"is it the right arm, and its id? then rl calibrate --roll-back N brings motors and file to a version, "
+        f"--{option}.write_calibration true the motors to the file when a session starts; or calibrate again"
     )
+
+
+Stored = Mapping[int, tuple[int, int, int]]  # motor id -> offset, lowest and highest position that it holds
+
+
+def stored(joints: Calibration) -> dict[int, tuple[int, int, int]]:
+    """What the motors of a calibrated arm hold."""
+    return {joint.id: (joint.homing_offset, joint.range_min, joint.range_max) for joint in joints.values()}
+
+
+def owner(held: Stored, path: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The other file that says what these motors hold: beside `path`, or where LeRobot keeps calibrations."""
+    usual = [home(environ) / role / kind for role, kinds in FOLDERS.items() for kind in kinds]
+    for folder in [path.parent, *usual]:
+        for file in sorted(folder.glob("*.json")):
+            try:
+                if file != path and stored(read(file)) == held:
+                    return file
+            except (InputError, OSError):  # another program's, or damaged: none that this arm could be known by
+                continue
+    return None
 
 
 def text(calibration: Calibration) -> str:

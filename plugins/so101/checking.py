@@ -38,7 +38,8 @@ class Checking:
         self._voltages()
         self._measured(known)
         if self.failures:
-            raise RlError(f"{self.failures} findings", where="calibrate --check", todo="see the lines above")
+            found = f"{self.failures} finding{'s' * (self.failures > 1)}"
+            raise RlError(found, where="calibrate --check", todo="see the lines above")
 
     def _motors(self) -> list[str]:
         """The joints whose motor answers and is the right one; a finding for each other. Errors: MissingPart when none

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from rl.api import RlError
+from rl.api import InputError, RlError
 from rl.api.protocols import Axis, Snapshot
 from rl.plugins.so101 import NAMES
 from rl.plugins.so101.arm import Arm, OnArm, feature
@@ -61,11 +61,19 @@ class So101(OnArm):
 
     def rest_pose(self) -> Any:
         """(6,) from the configuration, the emulator's, or as recorded at calibration; None for an arm that has none.
-        A recorded one lies at the stops: it is moved inside the limits."""
+        A recorded one lies at the stops: it is moved inside the limits. Errors: InputError for a given one that lies
+        beyond what was calibrated."""
         import numpy as np
 
         if self.config.rest_pose is not None:
-            return np.asarray(self.config.rest_pose, np.float64)
+            given = np.asarray(self.config.rest_pose, np.float64)
+            for value, axis in zip(given, self.axes, strict=True):
+                beyond = MARGIN * (axis.high - axis.low) / (1 - 2 * MARGIN)
+                if not axis.low - beyond <= value <= axis.high + beyond:
+                    what = f"{axis.name} {value:g} is outside {axis.low - beyond:.1f}..{axis.high + beyond:.1f}"
+                    unit = "percent" if axis.unit == "percent" else self.config.units
+                    raise InputError(f"{what} {unit}", where="robot.rest_pose", todo="rl calibrate records one")
+            return given
         emulator = self._arm.emulator
         if emulator is not None:
             return emulator.rest_pose(self.config.units)

@@ -215,6 +215,9 @@ def test_a_leader_that_falls_silent_is_followed_again_when_it_speaks():
     assert "HOLD" in states
     assert "ACTIVE" in states[states.index("HOLD") :]
     assert outcome.exit_code == 0
+    report = outcome.reports["core"]
+    assert report["reached_hz"] > 45  # the time in HOLD is no time in motion: 30 with it
+    assert abs(report["active_s"] * 50 - report["active_cycles"]) < 10
 
 
 def test_an_episode_is_approached_slowly_then_played_at_its_rate():

@@ -121,8 +121,8 @@ struct JournalBoard {
   std::atomic<std::uint64_t> active_writes{0};
   std::atomic<std::uint64_t> misses{0};
   std::atomic<std::uint64_t> late_reads{0};
-  std::atomic<std::int64_t> first_active{0};
-  std::atomic<std::int64_t> last_active{0};
+  std::atomic<std::uint64_t> intervals{0};  ///< between two of them, without those in which an arm was held
+  std::atomic<std::int64_t> between{0};     ///< their sum, ns
 };
 
 }  // namespace rl

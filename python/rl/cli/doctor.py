@@ -131,7 +131,7 @@ def _ports() -> list[Finding]:
     found = []
     for port in ports:
         if os.access(port, os.R_OK | os.W_OK):
-            found.append(Finding("ok", f"{port} can be opened"))
+            found.append(Finding("ok", _used(port) or f"{port} can be opened"))
             found += _adapter(port)
         else:
             group = port.group()
@@ -139,6 +139,13 @@ def _ports() -> list[Finding]:
                 Finding("warn", f"{port}: no permission", f"sudo usermod -aG {group} $USER, then log in again")
             )
     return found
+
+
+def _used(port: Path) -> str:
+    from rl.control.port_users import users
+
+    named = ", ".join(f"{one.number} ({one.name})" for one in users(str(port)))
+    return f"{port} is in use by process {named}" if named else ""
 
 
 def _adapter(port: Path) -> list[Finding]:

@@ -34,7 +34,8 @@ SPEC = CommandSpec(
 
 
 def run(resolved: Resolved) -> int:
-    """0 when the port is found, or when there is no terminal and the ports were listed."""
+    """0 when the port is found, or when there is no terminal and the ports were listed. Errors: MissingPart when there
+    is none."""
     import sys
 
     from rl.cli.screen import TerminalScreen
@@ -47,7 +48,7 @@ def run(resolved: Resolved) -> int:
     before = ports()
     for port in before.values():
         print(f"  {described(port)}")
-    if not sys.stdin.isatty():
+    if before and not sys.stdin.isatty():
         print(f"{len(before)} serial ports; run it in a terminal to find one by unplugging it")
         return 0
     unplugged(before, screen)

@@ -53,6 +53,11 @@ def main(words: list[str] | None = None) -> int:
         core = sys.modules.get("rl._core")  # not imported for this: without it the error is none of its
         if core is None or not isinstance(error, core.CoreError):
             raise
+        if getattr(error, "code", "") == "busy":
+            from rl.control.port_users import busy
+
+            told = busy(str(error))
+            return _failed(str(told), told.exit_code)
         return _failed(str(error), CORE_CODES.get(str(getattr(error, "code", "")), 1))
     return code
 

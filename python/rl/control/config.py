@@ -42,7 +42,7 @@ class TeleopConfig:
     robot: Annotated[Selected | None, Choice("robot"), doc(ROBOT)] = None
     teleop: Annotated[Selected | None, Choice("teleoperator"), doc(TELEOP)] = None
     rate: Annotated[float, doc(RATE, unit="Hz", ge=10, le=1000)] = 50.0
-    duration: Annotated[float, doc("time of motion; 0: until Ctrl-C", unit="s", ge=0)] = 0.0
+    duration: Annotated[float, doc("time of motion; 0: until Ctrl-C", unit="s", ge=0, le=1_000_000)] = 0.0
     stop: Annotated[Stop, doc(STOP)] = "rest"
     estop: Annotated[Estop, doc(ESTOP)] = "hold"
     realtime: Annotated[bool, doc(REALTIME)] = True
@@ -118,7 +118,7 @@ class DeployConfig:
 
     bundle: Annotated[str | None, doc("folder of a bundle or checkpoint")] = None
     robot: Annotated[Selected | None, Choice("robot"), doc(ROBOT)] = None
-    duration: Annotated[float, doc("time of motion; 0: until Ctrl-C", unit="s", ge=0)] = 0.0
+    duration: Annotated[float, doc("time of motion; 0: until Ctrl-C", unit="s", ge=0, le=1_000_000)] = 0.0
     dry_run: Annotated[bool, doc("every check, no motion")] = False
     task: Annotated[str, doc("what is to be done, in words, for policies that read it")] = ""
     units: Annotated[Units | None, doc("unit of the body joints, when the bundle does not say it")] = None

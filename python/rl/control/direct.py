@@ -88,7 +88,8 @@ class DirectLoop:
         self._ticks: deque[Tick] = deque(maxlen=RING)
         self._errors_ms: list[float] = []
         self._counts = {"cycles": 0, "active": 0, "misses": 0, "late": 0, "starved": 0}
-        self._first_goal = self._active_from = self._active_to = 0
+        self._first_goal = self._last_active = 0
+        self._intervals, self._between = 0, 0  # number and ns of those between two cycles in motion
         self._rejected: dict[str, int] = {}
         self._align = 0
         unknown = np.full(robot.state.shape[0], np.nan, np.float32)
@@ -217,13 +218,13 @@ class DirectLoop:
         return self._ended.wait(timeout_s)
 
     def report(self) -> dict[str, Any]:
-        active_s = max(self._active_to - self._active_from, 0) / 1e9
+        active_s = self._between / 1e9
         errors = np.array(self._errors_ms or [0.0])
         shares = {"p50": 50, "p99": 99, "p999": 99.9, "max": 100}
         failed = self._state in ("FAULT", "ESTOP") or (self._state == "HOLD")
         return {
             "target_hz": self.settings.rate,
-            "reached_hz": (self._counts["active"] - 1) / active_s if active_s > 0 else 0.0,
+            "reached_hz": self._intervals / active_s if active_s > 0 else 0.0,
             "cycles": self._counts["cycles"],
             "active_cycles": self._counts["active"],
             "active_s": active_s,
@@ -315,7 +316,10 @@ class DirectLoop:
             self._counts["cycles"] += 1
             if state == "ACTIVE":
                 self._counts["active"] += 1
-                self._active_from, self._active_to = self._active_from or deadline, deadline
+                if self._last_active:
+                    self._intervals += 1
+                    self._between += deadline - self._last_active
+            self._last_active = deadline if state == "ACTIVE" else 0
             values = np.asarray(self._seen.values, np.float64)
             number = self._counts["cycles"]
             self._ticks.append(Tick(number, deadline, woke, wrote, self._seen.captured, state, values, sent, wanted))

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from rl.api.errors import InputError, MissingPart, RlError
 from rl.api.protocols import Axis, Rests, Snapshot
-from rl.control import guardians
 from rl.control.composite import Composite
 from rl.control.direct import FOLLOWING, LATCHED, DirectLoop
 from rl.control.limits import core_limits
+from rl.control.port_users import busy
 from rl.control.settings import Settings
 
 RESUME_S = 2.0  # how long a request to go on is kept for the parts that wait for another one
@@ -39,8 +39,8 @@ def translated() -> Any:
         yield
     except _core.CoreError as error:
         code, text = getattr(error, "code", ""), str(error)
-        if code == "busy" and guardians.listeners(guardians.table()):
-            text += "; or wait: a guardian of rl still lays an arm down (`rl estop --dry-run` lists it)"
+        if code == "busy":
+            raise busy(text) from None
         raise EXITS.get(code, RlError)(text) from None
 
 

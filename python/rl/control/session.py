@@ -28,7 +28,7 @@ from rl.control.settings import Settings
 
 NO_REST = "warning: no rest pose is known, so this will end holding the arm under torque; rl calibrate records one"
 STOPPING = "stopping; Ctrl-C again within 2 s releases at once"
-STOPPING_HELD = "stopping; the arm is held, since it has no rest pose"
+STOPPING_HELD = "stopping; the arm is held, since it has no rest pose; Ctrl-C again within 2 s lets go of it"
 POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 HOLD_S = 10.0  # longest HOLD that ends by itself
@@ -38,6 +38,7 @@ COUPLED_S = 1.0  # longest wait until the parts beside a fault hold
 PASSING = frozenset({"heartbeat_lost", "starved", "state_stale", "overrun"})
 ENDING = frozenset({"no_rest_pose", "second_stop"})  # a loop that ends in HOLD by itself
 GO_ON = "Enter (gamepad: a) goes on, slowly, once nothing is in the way"
+NOBODY = f"nobody can say here that it may go on (no terminal, no gamepad): it ends after {HOLD_S:g} s"
 SECOND_S = 2.0  # a stop asked for again within this releases at once
 LAST_S = 12.0  # longest wait for a latched loop that was asked once more: 8 s of rest move of the others, release
 RESUME_S = 0.5  # between two requests to go on
@@ -254,7 +255,7 @@ class Session:
     def hint(self) -> str:
         """What a person may press now."""
         keys = [HOW] if self.keys is not None and self.keys.live else []
-        return "; ".join([*keys, GO_ON] if self._held and self._by_hand else keys)
+        return "; ".join([*keys, GO_ON] if self._held and self._by_hand and self._speaks() else keys)
 
     def _watch(self) -> None:
         """Until the loop has ended. A failure here asks for the stop policy and waits in `_finish`."""
@@ -309,7 +310,7 @@ class Session:
         if now - self._held > self._hold_at_most(emulated):
             raise RlError(look.reason or "held", where="hold")
         if self._by_hand:
-            self.tell(GO_ON)
+            self.tell(GO_ON if self._speaks() else NOBODY)
         asks = self._goes_on() if self._by_hand else now - self._asked > RESUME_S
         if asks and (self.source.led or emulated):
             self._asked = now
@@ -319,8 +320,11 @@ class Session:
     def _hold_at_most(self, emulated: bool) -> float:
         if not (self.source.led or emulated):
             return HOLD_S / 10
-        speaks = (self.keys is not None and self.keys.live) or getattr(self.source, "speaks", False)
-        return PERSON_S if self._by_hand and speaks else HOLD_S
+        return PERSON_S if self._by_hand and self._speaks() else HOLD_S
+
+    def _speaks(self) -> bool:
+        """Whether a person can say anything, in the terminal or at the teleoperator."""
+        return bool((self.keys is not None and self.keys.live) or getattr(self.source, "speaks", False))
 
     def _goes_on(self) -> bool:
         """Whether a person has said so, in the terminal or at the teleoperator."""

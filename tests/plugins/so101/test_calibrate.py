@@ -242,7 +242,7 @@ def test_an_arm_built_otherwise_is_calibrated_and_checked_where_that_is_asked_fo
     robot.check_calibration(person.log)
     robot.close()
     usual = So101(replace(config, unusual_ranges=False))
-    with pytest.raises(RlError, match="1 findings"):
+    with pytest.raises(RlError, match="1 finding;"):
         usual.check_calibration(person.log)
     usual.close()
 
@@ -375,8 +375,11 @@ def test_versions_are_kept_compared_and_restored(arm, person, robot, tmp_path):
     known = {n: calibration.Joint(i + 1, 0, -10 * i, 700, 3300) for i, n in enumerate(JOINTS)}
     calibration.write(tmp_path / "arm.json", known)
     theirs = (tmp_path / "arm.json").read_bytes()
+    os.utime(tmp_path / "arm.json", (1_700_000_000, 1_700_000_000))
     assert [(v.number, v.current) for v in robot.versions()] == [(1, True)]
+    made = robot.versions()[0].made
     robot.calibrate(person)
+    assert robot.versions()[0].made == made != robot.versions()[1].made
     assert [(v.number, v.current) for v in robot.versions()] == [(1, False), (2, True)]
     assert robot.versions()[0].values["gripper"]["homing_offset"] == -50
     robot.restore(1, Person(Log(), arm))
@@ -486,7 +489,7 @@ def test_a_motor_that_falls_silent_while_it_is_checked_is_a_finding(arm, person,
 
     monkeypatch.setattr(Checking, "_look", mute)
     log = Log()
-    with pytest.raises(RlError, match="1 findings"):
+    with pytest.raises(RlError, match="1 finding;"):
         robot.check_calibration(Person(log, arm))
     assert log.said("fail: wrist_flex (id 4) stopped answering")
     assert log.said("pass: gripper: motor and file agree")
@@ -527,12 +530,30 @@ def test_a_check_names_what_differs_and_writes_nothing(arm, person, robot):
     assert (arm.statistics()["writes"], arm.statistics()["sync_writes"]) == before
 
 
-def test_an_arm_that_holds_another_calibration_is_refused_with_the_option_that_writes_it(arm, person, robot):
+def test_an_arm_that_holds_another_calibration_is_refused_with_the_ways_on(arm, person, robot):
     robot.calibrate(person)
     arm.set_register(3, 31, bytes([17, 0]))
-    with pytest.raises(InputError, match=r"holds Homing_Offset 17, .*; --robot.write_calibration true brings"):
+    with pytest.raises(
+        InputError, match=r"holds Homing_Offset 17, .*; is it the right arm.*--robot.write_calibration true"
+    ):
         robot.connect()
     robot.close()
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_an_arm_at_the_port_of_another_is_named_and_nothing_is_written(arm, tmp_path, write):
+    right = {j.name: calibration.Joint(j.id, 0, j.homing_offset, j.range_min, j.range_max) for j in arm.calibration()}
+    wrong = {name: calibration.Joint(j.id, 0, j.homing_offset + 40, 900, 3100) for name, j in right.items()}
+    calibration.write(tmp_path / "lead.json", right)
+    calibration.write(tmp_path / "arm.json", wrong)
+    (tmp_path / "other.json").write_text("{}")
+    robot = So101(So101Config(port=arm.port, id="arm", calibration_dir=str(tmp_path), write_calibration=write))
+    with pytest.raises(
+        InputError, match=r"holds the calibration of .*lead\.json, not of arm\.json; are the ports swapped"
+    ):
+        robot.connect()
+    robot.close()
+    assert arm.statistics()["writes"] == 0
 
 
 def test_a_file_in_an_older_folder_is_read_and_the_new_one_lies_where_lerobot_looks(arm, person, tmp_path, monkeypatch):

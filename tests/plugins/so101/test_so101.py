@@ -66,6 +66,26 @@ def test_the_emulators_calibration_is_said_and_has_a_fingerprint():
         second.close()
 
 
+@pytest.mark.parametrize("pose", [(500, 0, 0, 0, 0, 50), (0, 0, 0, 0, 0, 500), (0, -130, 0, 0, 0, 50)])
+def test_a_rest_pose_beyond_the_range_is_refused_before_anything_moves(pose):
+    robot = So101(So101Config(port="sim", rest_pose=pose))
+    robot.connect()
+    try:
+        with pytest.raises(InputError, match=r"robot\.rest_pose.*is outside"):
+            robot.rest_pose()
+    finally:
+        robot.close()
+
+
+def test_a_rest_pose_at_the_stops_is_taken():
+    robot = So101(So101Config(port="sim", rest_pose=(0, 0, 0, 0, 0, 0)))
+    robot.connect()
+    try:
+        assert robot.rest_pose().tolist() == [0] * 6
+    finally:
+        robot.close()
+
+
 def test_python_cannot_move_an_arm_of_the_core():
     robot = So101(So101Config(port="sim"))
     robot.connect()
