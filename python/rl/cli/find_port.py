@@ -34,8 +34,7 @@ SPEC = CommandSpec(
 
 
 def run(resolved: Resolved) -> int:
-    """0 when the port is found, or when there is no terminal and the ports were listed. Errors: MissingPart when there
-    is none."""
+    """0 when the port is found, or when there is no terminal and the ports were listed."""
     import sys
 
     from rl.cli.screen import TerminalScreen
@@ -48,8 +47,9 @@ def run(resolved: Resolved) -> int:
     before = ports()
     for port in before.values():
         print(f"  {described(port)}")
-    if before and not sys.stdin.isatty():
-        print(f"{len(before)} serial ports; run it in a terminal to find one by unplugging it")
+    if not sys.stdin.isatty():
+        todo = "run it in a terminal to find one by unplugging it" if before else "plug the arm's adapter in"
+        print(f"{len(before)} serial ports; {todo}")
         return 0
     unplugged(before, screen)
     return 0
