@@ -21,6 +21,7 @@ constexpr std::int64_t kTorqueEvery = 20 * kMillisecond;  // one motor's torque,
 constexpr std::int64_t kReserve = kMillisecond / 2;       // spare time behind what could as well come later
 constexpr std::int64_t kMargin = kMillisecond / 10;       // and behind what must be asked
 constexpr std::int64_t kLearn = 10 * kMicrosecond;        // in one cycle
+constexpr int kBelieved = 3;                              // cycles in a row that are far off
 constexpr std::int64_t kMostTurnaround = 20 * kMillisecond;
 
 }  // namespace
@@ -239,9 +240,18 @@ void ServoChain::learn_turnaround(std::int64_t now) noexcept {
     return;  // asked again: not usual
   const std::size_t count = reader_.replies().size();
   const std::int64_t late = now - asked_at_ - group_time(count, reader_.length());
-  deviation_ = std::clamp<std::int64_t>(deviation_ + (std::abs(late) > deviation_ ? kLearn : -kLearn), 0,
-                                        kMostTurnaround);
-  turnaround_ = std::clamp<std::int64_t>(turnaround_ + (late > 0 ? kLearn : -kLearn), 0, kMostTurnaround);
+  const bool slower = turnaround_ + late > allowance();
+  const bool faster = late < -kMillisecond;
+  strays_ = slower ? std::max(strays_, 0) + 1 : faster ? std::min(strays_, 0) - 1 : 0;
+  std::int64_t learned = late > 0 ? kLearn : -kLearn;
+  if (std::abs(strays_) >= kBelieved) {  // another adapter, or another setting of it
+    learned = late;
+    strays_ = 0;
+  } else {
+    deviation_ += std::abs(late) > deviation_ ? kLearn : -kLearn;
+  }
+  deviation_ = std::clamp<std::int64_t>(deviation_, 0, kMostTurnaround);
+  turnaround_ = std::clamp<std::int64_t>(turnaround_ + learned, 0, kMostTurnaround);
 }
 
 void ServoChain::pump(std::int64_t now) noexcept {
@@ -253,7 +263,9 @@ void ServoChain::pump(std::int64_t now) noexcept {
     active_ = false;
     return;
   }
+  const std::size_t before = reader_.arrived();
   reader_.feed({space.data(), count});
+  if (reader_.arrived() > before) expect_rest(now);
   for (const Reply& reply : reader_.replies()) {
     if (!reply.arrived || joint_of(reply.id) >= size()) continue;
     heard_ = now;
@@ -273,6 +285,14 @@ void ServoChain::pump(std::int64_t now) noexcept {
     settle(now);
     next(now);
   }
+}
+
+/// Once an answer has begun, the rest of it has its time from here on: an adapter, or this host, was late, no
+/// motor.
+void ServoChain::expect_rest(std::int64_t now) noexcept {
+  const auto rest = static_cast<std::int64_t>(reader_.replies().size() - reader_.arrived());
+  const std::int64_t time = rest * (wire_time(reader_.length() + 6) + motor_delay_) + allowance();
+  request_end_ = std::clamp(now + time, request_end_, std::max(request_end_, budget_end_));
 }
 
 /// Motors that are asked together answer in turn: what the ones before the last have not said by then does

@@ -90,6 +90,43 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("an adapter that becomes slower is followed, and a motor that was silent then is heard again") {
+  for (const double late_ms : {3.0, 5.0, 8.0}) {
+    sim::WavingLine arm(1);
+    std::int64_t now = rl::kSecond;
+    const auto cycle = [&] {
+      arm.line.cycle(now, kBudget);
+      now += kPeriod;
+      return arm.line.chain().joints();
+    };
+    for (int k = 0; k < 200; ++k) cycle();
+    arm.line.faults.set("late", {{"rate", 1.0}, {"ms", late_ms}});
+    arm.line.faults.set("drop", {{"rate", 1.0}, {"id", 3.0}});
+    for (int k = 0; k < 10; ++k) {
+      const auto joints = cycle();
+      for (std::size_t j = 0; j < 6; ++j) CHECK((joints[j].fresh || joints[j].skipped) == (j != 2));
+    }
+    arm.line.faults.set("drop", {{"rate", 0.0}});
+    const std::int64_t back = now;
+    while (!cycle()[2].fresh && now < back + 2 * rl::kSecond) continue;
+    CHECK(now - back <= 250 * rl::kMillisecond);
+    for (int k = 0; k < 100; ++k) {
+      for (const rl::JointState& joint : cycle()) CHECK(joint.fresh);
+    }
+  }
+}
+
+TEST_CASE("where this host wakes up late in the midst of an answer, no motor is taken for silent") {
+  sim::WavingLine arm(1);
+  arm.line.faults.set("late", {{"rate", 1.0}, {"ms", 5.0}});
+  for (int k = 0; k < 50; ++k) {
+    // Nothing is looked at until some of the replies are there.
+    const std::int64_t blind = 5'900 * rl::kMicrosecond;
+    arm.line.cycle(rl::kSecond + k * kPeriod, kBudget, blind);
+    for (const rl::JointState& joint : arm.line.chain().joints()) CHECK(joint.fresh);
+  }
+}
+
 TEST_CASE("a silent motor costs the others nothing") {
   for (double id = 1; id <= 6; ++id) {
     sim::WavingLine arm(1);

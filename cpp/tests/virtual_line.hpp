@@ -38,21 +38,22 @@ class VirtualLine {
   VirtualLine(const VirtualLine&) = delete;
   VirtualLine& operator=(const VirtualLine&) = delete;
 
-  /// One cycle at `now`, which never goes back; ns at which its read ended.
-  std::int64_t cycle(std::int64_t now, std::int64_t budget) {
+  /// One cycle at `now`, which never goes back; ns at which its read ended. A host that stands still looks at
+  /// nothing for `blind` ns after the request.
+  std::int64_t cycle(std::int64_t now, std::int64_t budget, std::int64_t blind = 0) {
+    const std::int64_t sees = now + blind;
     for (auto& positions : sent_) positions.clear();
     deliver(now);  // what came while nobody read
     chain_.begin_cycle(now, now + budget);
     hear(now);
     while (chain_.active()) {
       const std::int64_t next = outgoing_.empty() ? INT64_MAX : outgoing_.begin()->first;
-      now = std::max(now, std::min(next, chain_.wait_until()));
+      now = std::max({now, sees, std::min(next, chain_.wait_until())});
       if (next <= now) {
         deliver(now);
         chain_.pump(now);
-      } else {
-        chain_.expire(now);
       }
+      if (chain_.active()) chain_.expire(now);  // as the group of buses does after each wake-up
       hear(now);
     }
     return now;

@@ -73,7 +73,11 @@ def test_a_set_that_is_there_is_not_recorded_over(recorded):
 
 
 def test_replay_plays_an_episode_as_it_was_sent(recorded):
-    done = rl("replay", recorded, "--episode", 1, *ARM, "--trace", "r.npz", cwd=recorded.parent)
+    for _ in range(3):
+        done = rl("replay", recorded, "--episode", 1, *ARM, "--trace", "r.npz", cwd=recorded.parent)
+        if "HOLD: " not in done.stdout:  # where the host stood still the arm was held, and rows went by
+            break
+        (recorded.parent / "r.npz").unlink()
     assert done.returncode == 0, done.stdout
     assert "30 rows at 30 Hz" in done.stdout
     from rl.data import open_dataset
@@ -82,7 +86,7 @@ def test_replay_plays_an_episode_as_it_was_sent(recorded):
     with np.load(recorded.parent / "r.npz", allow_pickle=False) as trace:
         goals = trace["goal"][trace["state"] == 2]
     nearest = np.abs(goals[:, None] - actions[None]).max(-1).min(0)
-    assert np.median(nearest) < 1.0  # every recorded action was passed
+    assert np.median(nearest) < 1.0, done.stdout  # every recorded action was passed
 
 
 def test_an_episode_that_is_not_there_is_named_with_those_that_are(recorded):

@@ -240,6 +240,7 @@ class ServoChain {
   void pass_over() noexcept;
   void learn_turnaround(std::int64_t now) noexcept;
   [[nodiscard]] bool last_answered() const noexcept;
+  void expect_rest(std::int64_t now) noexcept;
   void occupy_wire(std::size_t bytes) noexcept;
   [[nodiscard]] std::size_t joint_of(std::uint8_t id) const noexcept;
 
@@ -262,6 +263,7 @@ class ServoChain {
   bool lost_ = false;
   std::int64_t turnaround_ = 0;                               ///< median of what the adapter takes, ns
   std::int64_t deviation_ = kMillisecond + kMillisecond / 4;  ///< median of how far from that it is
+  int strays_ = 0;  ///< cycles in a row that took far longer than that, or, negative, far shorter
   std::int64_t motor_delay_ = kMotorDelay;  ///< of a motor's reply behind the one before it, ns
 
   bool active_ = false;
