@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.rig import SECOND, Outcome, bus_of, distance_from_wave, limits
+from benchmarks.faults.rig import SECOND, Outcome, bus_of, distance_from_wave, limits, unheard
 from rl import _core
 
 FAULTS: dict[str, dict[str, float]] = {
@@ -60,8 +60,7 @@ def run(replies: int, seed: int = 0, rate: float = 200.0, least: int | None = No
 
 def judge(arm: Any, records: dict[str, Any], older_ns: int = 0) -> tuple[int, int, float]:
     """(wrong, fresh, power) of cycle records. `older_ns` shifts the truth: the check's own test."""
-    unheard = (records["missing"] | records["skipped"]).astype(np.int64)
-    fresh = (unheard[:, None] >> np.arange(6)[None, :] & 1) == 0
+    fresh = ~unheard(records)
     begin, end = records["woke"], records["read"]
 
     def far(shift: int) -> Any:

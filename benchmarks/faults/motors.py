@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.kills import BRAKING_NS, wait_for
-from benchmarks.faults.rig import SECOND, Goals, Outcome, Rig
+from benchmarks.faults.rig import SECOND, Goals, Outcome, Rig, unheard
 from rl import _core
 
 HOLD, FAULT = 3, 6  # of the records
@@ -55,7 +55,7 @@ def reboot(ids: tuple[int, ...] = IDS, seed: int = 0, rate: float = 50.0) -> Out
             wait_for(lambda rig=rig: state_of(rig) == "FAULT", f"no FAULT after motor {motor} started anew")
             time.sleep(0.5)
             records = rig.records(begin)
-            missed = ((records["missing"] | records["skipped"]).astype(np.int64) >> (motor - 1)) & 1 == 1
+            missed = unheard(records)[:, motor - 1]
             later = records["woke"] > at
             silent = np.flatnonzero(later & missed)
             answered = later & ~missed
@@ -72,8 +72,7 @@ def reboot(ids: tuple[int, ...] = IDS, seed: int = 0, rate: float = 50.0) -> Out
 def heard(rig: Rig, motor: int, begin: int, at: int) -> Any:
     """Of each record since cycle `begin`: whether the motor answered a request that was sent after `at`."""
     records = rig.records(begin)
-    missed = ((records["missing"] | records["skipped"]).astype(np.int64) >> (motor - 1)) & 1 == 1
-    return (records["wrote"] > at) & ~missed
+    return (records["wrote"] > at) & ~unheard(records)[:, motor - 1]
 
 
 def overload(seconds: float, ids: tuple[int, ...] = IDS, seed: int = 0, rate: float = 50.0) -> Outcome:

@@ -154,6 +154,12 @@ class Goals:
         return np.concatenate(self._rows)
 
 
+def unheard(records: dict[str, Any]) -> Any:
+    """(n, 6): whether a motor was not heard in a cycle, asked or not."""
+    bits = (records["missing"] | records["skipped"]).astype(np.int64)
+    return (bits[:, None] >> np.arange(6)) & 1 == 1
+
+
 def period_errors(times: Any, period: int) -> Any:
     """ms by which each interval between goals differs from the period."""
     return np.abs(np.diff(times) - period) / 1e6

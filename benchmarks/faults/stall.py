@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.late_replies import CLEARLY
-from benchmarks.faults.rig import SECOND, Outcome, bus_of, distance_from_wave, limits
+from benchmarks.faults.rig import SECOND, Outcome, bus_of, distance_from_wave, limits, unheard
 from rl import _core
 
 
@@ -36,7 +36,7 @@ def run(count: int, seed: int = 0, rate: float = 50.0, ms: float = 75.0) -> Outc
 
 
 def judge(arm: Any, records: dict[str, Any], ends: Any, period: int) -> dict[str, float]:
-    whole = (records["missing"] | records["skipped"]) == 0
+    whole = ~unheard(records).any(axis=1)
     far = distance_from_wave(arm, records["values"], records["woke"], records["read"]).max(axis=1) > CLEARLY
     recovered, old, fresh = [], 0, 0
     for end in ends:

@@ -161,12 +161,11 @@ class Arm:
 
     def _refuse_another(self) -> None:
         """Errors: InputError when the motors hold what another arm's file says."""
-        registers = ("Homing_Offset", "Min_Position_Limit", "Max_Position_Limit")
-        wanted = calibration.stored(self.calibration)
-        held = {motor: tuple(self.bus.read_register(motor, name) for name in registers) for motor in wanted}
-        if self.path is None or held == wanted:
+        if self.path is None:
             return
-        other = calibration.owner(held, self.path)
+        wanted = calibration.stored(self.calibration)
+        held = {m: tuple(self.bus.read_register(m, name) for name in calibration.REGISTERS) for m in wanted}
+        other = None if held == wanted else calibration.owner(held, self.path)
         if other is not None:
             what = f"the arm at {self.config.port} holds the calibration of {other}, not of {self.path.name}"
             todo = "are the ports swapped, or the ids? nothing was written"

@@ -123,6 +123,7 @@ def ways(option: str) -> str:
     )
 
 
+REGISTERS = ("Homing_Offset", "Min_Position_Limit", "Max_Position_Limit")  # that hold it, in the order of `stored`
 Stored = Mapping[int, tuple[int, int, int]]  # motor id -> offset, lowest and highest position that it holds
 
 

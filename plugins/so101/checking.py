@@ -87,11 +87,8 @@ class Checking:
 
     def _joint(self, name: str, joint: calibration.Joint) -> None:
         before = self.failures
-        wanted = {
-            "Homing_Offset": joint.homing_offset,
-            "Min_Position_Limit": joint.range_min,
-            "Max_Position_Limit": joint.range_max,
-        }
+        values = calibration.stored({name: joint})[joint.id]
+        wanted = dict(zip(calibration.REGISTERS, values, strict=True))
         held = {register: self._read(joint, register) for register in wanted}
         differing = [f"{r} {held[r]}, file {v}" for r, v in wanted.items() if held[r] != v]
         if differing:

@@ -71,8 +71,7 @@ class So101(OnArm):
                 beyond = MARGIN * (axis.high - axis.low) / (1 - 2 * MARGIN)
                 if not axis.low - beyond <= value <= axis.high + beyond:
                     what = f"{axis.name} {value:g} is outside {axis.low - beyond:.1f}..{axis.high + beyond:.1f}"
-                    unit = "percent" if axis.unit == "percent" else self.config.units
-                    raise InputError(f"{what} {unit}", where="robot.rest_pose", todo="rl calibrate records one")
+                    raise InputError(f"{what} {axis.unit}", where="robot.rest_pose", todo="rl calibrate records one")
             return given
         emulator = self._arm.emulator
         if emulator is not None:

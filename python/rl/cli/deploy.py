@@ -220,7 +220,7 @@ def _dry(session: Session, source: PolicySource) -> int:
     """One inference on what robot and cameras really show; nothing is energised."""
     import numpy as np
 
-    from rl.control.loops import translated
+    from rl.control.core_errors import translated
 
     session.join()
     source.ready()

@@ -178,11 +178,10 @@ def _realtime() -> list[Finding]:
         found.append(Finding("warn", "memory cannot be locked", "add '@realtime - memlock unlimited' there too"))
     if os.access(IDLE_CORES, os.W_OK):
         found.append(Finding("ok", "idle cores wait awake while a loop runs"))
-    elif IDLE_CORES.exists():
-        how = 'a udev rule, KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660" (docs/install.md)'
-        found.append(Finding("warn", "idle cores may sleep, and wake up late", how))
     else:
         how = f"there is no {IDLE_CORES}; give it to the container with --device {IDLE_CORES}"
+        if IDLE_CORES.exists():
+            how = 'a udev rule, KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660" (docs/install.md)'
         found.append(Finding("warn", "idle cores may sleep, and wake up late", how))
     return found
 

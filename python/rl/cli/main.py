@@ -9,8 +9,6 @@ from rl.api.errors import RlError
 from rl.cli.commands import COMMANDS, execute
 
 INTERRUPTED = 130
-CORE_CODES = dict.fromkeys(("absent", "permission", "busy", "motor-missing"), 3)
-CORE_CODES |= dict.fromkeys(("usage", "calibration", "wrong-model"), 2)
 
 
 def dispatch(words: list[str]) -> int:
@@ -53,12 +51,10 @@ def main(words: list[str] | None = None) -> int:
         core = sys.modules.get("rl._core")  # not imported for this: without it the error is none of its
         if core is None or not isinstance(error, core.CoreError):
             raise
-        if getattr(error, "code", "") == "busy":
-            from rl.control.port_users import busy
+        from rl.control.core_errors import told
 
-            told = busy(str(error))
-            return _failed(str(told), told.exit_code)
-        return _failed(str(error), CORE_CODES.get(str(getattr(error, "code", "")), 1))
+        core_error = told(error)
+        return _failed(str(core_error), core_error.exit_code)
     return code
 
 

@@ -4,44 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.api.errors import InputError, MissingPart, RlError
+from rl.api.errors import InputError
 from rl.api.protocols import Axis, Rests, Snapshot
 from rl.control.composite import Composite
+from rl.control.core_errors import translated
 from rl.control.direct import FOLLOWING, LATCHED, DirectLoop
 from rl.control.limits import core_limits
-from rl.control.port_users import busy
 from rl.control.settings import Settings
 
 RESUME_S = 2.0  # how long a request to go on is kept for the parts that wait for another one
 ORDER = ("ACTIVE", "SOFT_START", "HOLD", "REST", "DISARMED", "OFF", "FAULT", "ESTOP")  # the whole is its worst part
-EXITS: dict[str, type[RlError]] = {
-    "absent": MissingPart,
-    "permission": MissingPart,
-    "busy": MissingPart,
-    "motor-missing": MissingPart,
-}
-EXITS |= {"wrong-model": InputError, "calibration": InputError, "usage": InputError}
-
-
-@contextmanager
-def translated() -> Any:
-    """The core's errors as those of rl, with their exit codes: what is not there 3, what does not fit 2, the rest 1."""
-    from rl import _core
-
-    try:
-        yield
-    except _core.CoreError as error:
-        code, text = getattr(error, "code", ""), str(error)
-        if code == "busy":
-            raise busy(text) from None
-        raise EXITS.get(code, RlError)(text) from None
 
 
 @dataclass(frozen=True)

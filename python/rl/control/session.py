@@ -20,10 +20,11 @@ from rl.api.errors import InputError, RlError, cause_of
 from rl.api.protocols import Axis, Calibrated
 from rl.control import guardians
 from rl.control.cameras import Cameras
+from rl.control.core_errors import translated
 from rl.control.direct import DirectLoop
 from rl.control.keys import HOW, Keys
 from rl.control.limits import loosened
-from rl.control.loops import JointLoop, rests, shares, translated
+from rl.control.loops import JointLoop, rests, shares
 from rl.control.settings import Settings
 
 NO_REST = "warning: no rest pose is known, so this will end holding the arm under torque; rl calibrate records one"

@@ -21,8 +21,8 @@ from rl.api.errors import InputError, RlError
 from rl.api.features import Feature, Features
 from rl.api.protocols import Attaches
 from rl.control.cameras import Cameras
+from rl.control.core_errors import translated
 from rl.control.fit import unit
-from rl.control.loops import translated
 
 OLD_NS = 400_000_000  # the core refuses chunks whose observation is older than 500 ms
 LOOKS = 2  # observations kept for each policy period

@@ -7,7 +7,7 @@ import pytest
 
 from rl.api import InputError, RlError
 from rl.api.protocols import Snapshot
-from rl.control.loops import translated
+from rl.control.core_errors import translated
 from rl.plugins.scripted.config import ScriptedConfig
 from rl.plugins.scripted.scripted import Scripted
 from rl.testing.teleoperator import check_teleoperator

@@ -118,7 +118,7 @@ def test_an_arm_without_a_port_says_what_to_give():
 
 def test_a_wrong_model_is_named(tmp_path):
     from rl import _core
-    from rl.control.loops import translated
+    from rl.control.core_errors import translated
     from rl.plugins.so101 import calibration
 
     emulator = _core.Emulator("so101-follower")
