@@ -307,15 +307,12 @@ py::dict report(LoopHandle& self) {
   rl::LoopHouse& house = *self.house;
   const rl::JournalBoard& journal = house.journal();
   const rl::Tally& tally = house.tally();
-  const auto intervals = static_cast<double>(journal.intervals.load());
-  const double seconds = static_cast<double>(journal.between.load()) * 1e-9;
-  const double runs = static_cast<double>(journal.active_writes.load()) - intervals;  // a period after each
   py::dict out;
   out["target_hz"] = house.config().rate_hz;
-  out["reached_hz"] = seconds > 0 ? intervals / seconds : 0.0;
+  out["reached_hz"] = journal.reached_hz();
   out["cycles"] = journal.cycles.load();
   out["active_cycles"] = journal.active_cycles.load();
-  out["active_s"] = seconds + runs / house.config().rate_hz;
+  out["active_s"] = journal.active_seconds(house.config().rate_hz);
   out["period_error_ms"] = quantiles(journal.period_error, 1e-6);
   out["wake_us"] = quantiles(journal.wake, 1e-3);
   out["read_us"] = quantiles(journal.read, 1e-3);

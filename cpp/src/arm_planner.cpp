@@ -8,7 +8,6 @@
 namespace rl {
 namespace {
 
-constexpr std::int64_t kStateStale = 100'000'000;  // ns: never driven on
 constexpr std::int64_t kMute = 1'000'000'000;
 constexpr std::int64_t kLost = 500'000'000;
 constexpr double kArrived = 2.0;     // units from the rest pose

@@ -16,7 +16,6 @@ namespace rl {
 namespace {
 
 constexpr int kPriority = 80;
-constexpr std::int64_t kSilent = 100 * kMillisecond;  // from then on a joint is named
 
 /// Whether every position stays younger than what is too old to be driven on.
 bool fits(const ServoChain& chain, int rate) noexcept {
@@ -80,7 +79,6 @@ void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexc
   if (last_wrote_ != 0) {
     board.period_error.add(std::abs(record.wrote - last_wrote_ - period_));
     board.between.fetch_add(record.wrote - last_wrote_, std::memory_order_relaxed);
-    count(board.intervals);
   }
   last_wrote_ = record.wrote;
   if (skipped > 0) board.misses.fetch_add(static_cast<std::uint64_t>(skipped), std::memory_order_relaxed);
@@ -102,8 +100,8 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
       period_ <= kFastPeriod ? std::max(record.deadline + period_, record.done) : record.done;
   for (std::size_t k = 0; k < axes_; ++k) {
     const bool led = ((led_ >> k) & 1U) != 0;
-    if (ahead - reading.captured[k] > kSilent) out.silent |= 1ULL << k;
-    if (led && ahead - reading.leader_captured[k] > kSilent) out.leader_silent |= 1ULL << k;
+    if (ahead - reading.captured[k] > kStateStale) out.silent |= 1ULL << k;
+    if (led && ahead - reading.leader_captured[k] > kStateStale) out.leader_silent |= 1ULL << k;
   }
   records.push(record, {reading.values.data(), axes_}, {written.data(), axes_},
                {plan.requested.data(), axes_});

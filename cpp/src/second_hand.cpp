@@ -418,13 +418,12 @@ void SecondHand::attend(SharedLoop& own, bool moves) noexcept {
 /// What was last seen of an arm, which the own loop does not look at.
 void SecondHand::keep(std::size_t arm, Look& look) const noexcept {
   const std::uint64_t axes = axes_of(1ULL << arm);
-  constexpr double kSilent = 0.1;
   const double since = static_cast<double>(look.at - last_.at) * 1e-9;
   for (std::size_t k = 0; k < kMostAxes; ++k) {
     if (!has(axes, k)) continue;
     look.values[k] = last_.values[k];
     look.age[k] = last_.age[k] + since;
-    if (look.age[k] > kSilent) look.silent |= 1ULL << k;
+    if (look.age[k] > static_cast<double>(kStateStale) * 1e-9) look.silent |= 1ULL << k;
     look.alarms[k] = last_.alarms[k];
     look.load[k] = last_.load[k];
     look.goal[k] = last_.goal[k];

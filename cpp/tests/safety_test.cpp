@@ -476,11 +476,20 @@ TEST_CASE("a blocked rest move holds one second and then lets go") {
   CHECK(rig.tick(calm()).state == State::off);
 }
 
-TEST_CASE("without a rest pose a stop ends in hold with torque and exit code 1") {
+namespace {
+
+Rig without_rest_pose() {
   rl::SafetyConfig config;
   config.has_rest_pose = false;
   Rig rig(config);
   rig.to_active();
+  return rig;
+}
+
+}  // namespace
+
+TEST_CASE("without a rest pose a stop ends in hold with torque and exit code 1") {
+  Rig rig = without_rest_pose();
   Events e = calm();
   e.stop_requests = 1;
   const rl::Decision d = rig.tick(e);
@@ -496,10 +505,7 @@ TEST_CASE("without a rest pose a stop ends in hold with torque and exit code 1")
 
 TEST_CASE("without a rest pose, too, a second request to stop within two seconds lets go") {
   for (const bool soon : {true, false}) {
-    rl::SafetyConfig config;
-    config.has_rest_pose = false;
-    Rig rig(config);
-    rig.to_active();
+    Rig rig = without_rest_pose();
     Events e = calm();
     e.stop_requests = 1;
     rl::Decision d = rig.tick(e);

@@ -121,8 +121,20 @@ struct JournalBoard {
   std::atomic<std::uint64_t> active_writes{0};
   std::atomic<std::uint64_t> misses{0};
   std::atomic<std::uint64_t> late_reads{0};
-  std::atomic<std::uint64_t> intervals{0};  ///< between two of them, without those in which an arm was held
-  std::atomic<std::int64_t> between{0};     ///< their sum, ns
+  std::atomic<std::int64_t> between{0};  ///< ns from one of them to the next, without the time in HOLD: the
+                                         ///< sum of the intervals of `period_error`
+
+  /// While in motion; 0 before the second goal.
+  [[nodiscard]] double reached_hz() const noexcept {
+    const auto seconds = static_cast<double>(between.load(std::memory_order_relaxed)) * 1e-9;
+    return seconds > 0 ? static_cast<double>(period_error.count()) / seconds : 0;
+  }
+  /// In motion, s: each goal holds for a period of `rate` where none followed.
+  [[nodiscard]] double active_seconds(double rate) const noexcept {
+    const double goals = static_cast<double>(active_writes.load(std::memory_order_relaxed));
+    const double last = goals - static_cast<double>(period_error.count());
+    return static_cast<double>(between.load(std::memory_order_relaxed)) * 1e-9 + last / rate;
+  }
 };
 
 }  // namespace rl

@@ -128,10 +128,9 @@ struct Decision {
   Reason reason = Reason::none;
   int joint = -1;
   bool release_now = false;  ///< carry out the release sequence
-  bool ramp_torque =
-      false;  ///< the torque ramp of the soft start runs, or goes on in HOLD; latched: it ends at once
-  bool ended = false;  ///< as far as this arm goes; others may have to come to their end first
-  int exit_code = 0;   ///< when it ended
+  bool ramp_torque = false;  ///< the soft start's torque ramp runs, also on in HOLD; latched: it ends at once
+  bool ended = false;        ///< as far as this arm goes; others may have to come to their end first
+  int exit_code = 0;         ///< when it ended
 };
 
 class SafetyMachine {
