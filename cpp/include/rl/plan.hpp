@@ -22,10 +22,10 @@ constexpr std::size_t kMostChains = 16;  ///< of one session, leaders included
 constexpr std::int64_t kFastPeriod = 20'000'000;
 using AxisVector = std::array<double, kMostAxes>;
 
-/// What the buses said, in the order of the action vector. `captured` 0: never heard of.
 /// ns: a position that is older is never driven on, and its joint is named.
 constexpr std::int64_t kStateStale = 100'000'000;
 
+/// What the buses said, in the order of the action vector. `captured` 0: never heard of.
 struct Reading {
   AxisVector values{};
   std::array<std::int64_t, kMostAxes> captured{};
