@@ -224,35 +224,46 @@ void SetupBus::broadcast_ping(std::array<int, 256>& count, bool& disturbed) {
   settle();
   if (!send(request)) return;
   collect(now_ns() + wire_time(kIds * kStatusBytes) + kWindow, std::size_t{1} << 16);
+  std::array<int, 256> answers{};
   Bytes rest(heard_);
   if (echo_ && rest.size() >= request.size()) rest = rest.subspan(request.size());
   while (!rest.empty()) {
     const Parsed parsed = parse_packet(rest);
     const bool answer =
         parsed.kind == ParseKind::packet && parsed.packet.id <= kLargestId && parsed.packet.params.empty();
-    if (answer) ++count[parsed.packet.id];
+    if (answer) ++answers[parsed.packet.id];
     if (!answer) disturbed = true;
     if (parsed.kind == ParseKind::need_more) break;
     rest = rest.subspan(parsed.consumed);
   }
+  for (std::size_t id = 0; id < answers.size(); ++id) count[id] = std::max(count[id], answers[id]);
 }
 
+/// Only the ids that have not answered.
 void SetupBus::ping_each(std::array<int, 256>& count) {
   for (int id = 0; id <= kLargestId && !lost_; ++id) {
     const auto wire = static_cast<std::uint8_t>(id);
+    if (count[wire] > 0) continue;
     const Heard heard = ask(encode_plain(Instruction::ping, wire), wire, 0, kPingPatience, false);
-    if (heard.packets > 0 || heard.disturbed) count[wire] = std::max(count[wire], 1);
+    if (heard.packets > 0 || heard.disturbed) count[wire] = 1;
   }
 }
 
 Result<std::vector<FoundMotor>> SetupBus::scan() {
   std::array<int, 256> count{};
   bool disturbed = false;
+  const auto heard = [&count](int least) {
+    return std::any_of(count.begin(), count.end(), [least](int n) { return n >= least; });
+  };
   // SCS motors answer a broadcast all at once: they are asked one by one, as are motors that disturb each
-  // other.
-  if (model_->sync_read) broadcast_ping(count, disturbed);
-  const bool doubled = std::any_of(count.begin(), count.end(), [](int n) { return n > 1; });
-  if (!model_->sync_read || disturbed) ping_each(count);
+  // other. Where a motor was heard the others are given a second chance: a reply is lost or late at times.
+  const auto ask_all = [&] {
+    if (model_->sync_read) broadcast_ping(count, disturbed);
+    if (!model_->sync_read || disturbed) ping_each(count);
+  };
+  ask_all();
+  if (heard(1)) ask_all();
+  const bool doubled = heard(2);
   std::vector<FoundMotor> out;
   for (int id = 0; id <= kLargestId && !lost_; ++id) {
     const int answers = count[static_cast<std::size_t>(id)];

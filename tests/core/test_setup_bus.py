@@ -55,6 +55,18 @@ def test_a_scan_finds_every_motor(bus: _core.SetupBus) -> None:
     assert not any(m["several"] for m in found)
 
 
+@pytest.mark.parametrize("model", ["sts3215", "scs0009"])
+def test_a_motor_that_misses_its_call_is_found_by_the_next(arm: _core.Emulator, model: str) -> None:
+    bus = _core.SetupBus(arm.port, model)
+    bus.open()
+    arm.fault("mute", id=4)
+    back = threading.Timer(0.4, lambda: arm.fault("unmute", id=4))
+    back.start()
+    assert [m["id"] for m in bus.scan()] == [1, 2, 3, 4, 5, 6]
+    back.join()
+    bus.close()
+
+
 def test_an_echoing_adapter_is_seen_without_a_motor(arm: _core.Emulator) -> None:
     arm.fault("echo", on=True)
     bus = _core.SetupBus(arm.port, "sts3215")

@@ -66,8 +66,8 @@ class SetupBus {
   /// Why the adapter has no low-latency mode; "" when it has.
   [[nodiscard]] const std::string& latency_note() const noexcept { return latency_note_; }
 
-  /// Every motor that answers at the rate of the open line. About a second; longer where ids must be asked
-  /// one by one.
+  /// Every motor that answers at the rate of the open line. A second, two where there are motors; longer
+  /// where ids must be asked one by one.
   Result<std::vector<FoundMotor>> scan();
   /// The motor of one id; nothing when none answers.
   Result<std::optional<FoundMotor>> look(int id);
