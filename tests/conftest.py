@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.host_stalls import RunAgain
+
 # Read by torch and numpy when they are first imported: the suite runs in several processes on few cores, and sums in
 # one thread have one order.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -16,6 +18,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 collect_ignore = ["fixtures"]  # distributions with tests of their own, run where they are installed
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that measure time know whether the host stood still."""
+    config.pluginmanager.register(RunAgain())
 
 
 @pytest.fixture(scope="session")
