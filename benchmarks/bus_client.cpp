@@ -3,7 +3,8 @@
 ///
 ///   rl_bus_client cycle FOLLOWER ROUNDS BLOCK            read + write of six motors, back to back
 ///   rl_bus_client follow LEADER FOLLOWER ROUNDS BLOCK    uncapped: leader read while the follower is written
-///   rl_bus_client timer HZ SECONDS                       sleep to 300 us before each deadline, then spin
+///   rl_bus_client timer HZ SECONDS                       sleep to 300 us before each deadline, then spin;
+///                                                        and a line of a pseudo-terminal written then
 ///
 /// All of them with what the core's loop asks the system for: real-time priority, idle cores that wait awake.
 /// Prints lines "NAME VALUE": microseconds of each cycle, or of each lateness. Each round is BLOCK cycles of
@@ -11,6 +12,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <pty.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <termios.h>
@@ -18,6 +21,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -25,6 +29,7 @@
 #include <ctime>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -222,17 +227,64 @@ void follow(const char* leader_port, const char* follower_port, int rounds, int 
   }
 }
 
+/// The far end of an empty line: a thread that notes when bytes come. As the emulator's, it has the highest
+/// priority.
+class EmptyLine {
+ public:
+  EmptyLine() {
+    termios raw{};
+    ::cfmakeraw(&raw);
+    if (::openpty(&far_, &near_, nullptr, &raw, nullptr) != 0) throw std::runtime_error("no pseudo-terminal");
+    reader_ = std::thread([this] {
+      sched_param priority{};
+      priority.sched_priority = 90;
+      static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &priority));
+      std::array<char, 64> bytes{};
+      while (::read(far_, bytes.data(), bytes.size()) > 0) came_.store(monotonic());
+    });
+  }
+  ~EmptyLine() {
+    ::close(near_);  // the reader's next read fails
+    reader_.join();
+    ::close(far_);
+  }
+  EmptyLine(const EmptyLine&) = delete;
+  EmptyLine& operator=(const EmptyLine&) = delete;
+
+  void write() {
+    constexpr std::array<char, 26> kGoals{};  // as long as the goals of six motors
+    if (::write(near_, kGoals.data(), kGoals.size()) < 0) throw std::runtime_error("the line took no more");
+  }
+  /// When the last bytes came; 0 before any.
+  [[nodiscard]] std::int64_t came() const { return came_.load(); }
+
+ private:
+  int far_ = -1;
+  int near_ = -1;
+  std::atomic<std::int64_t> came_{0};
+  std::thread reader_;
+};
+
 void timer(double hz, double seconds) {
   const auto period = static_cast<std::int64_t>(1e9 / hz);
+  EmptyLine line;
   const std::int64_t begin = monotonic() + period;
+  std::int64_t last = 0;
   for (std::int64_t deadline = begin; deadline < begin + static_cast<std::int64_t>(seconds * 1e9);
        deadline += period) {
     const std::int64_t early = deadline - 300'000;
     const timespec wake{early / 1'000'000'000, early % 1'000'000'000};
     ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr);
+    if (last > 0) {
+      const std::int64_t came = line.came() < last ? monotonic() : line.came();  // not yet: at least so late
+      std::printf("line %.1f\n", static_cast<double>(came - last) / 1e3);
+    }
     while (monotonic() < deadline) {
     }
-    say("timer", deadline, true);
+    const std::int64_t written = monotonic();
+    line.write();
+    std::printf("timer %.1f\n", static_cast<double>(written - deadline) / 1e3);
+    last = deadline;
     if (monotonic() > deadline + period)
       deadline = monotonic() / period * period;  // what was missed is missed
   }

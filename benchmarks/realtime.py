@@ -4,7 +4,8 @@ emulated arms; and the core's bus beside a plain client's.
     LEROBOT_PYTHON=... python -m benchmarks.realtime [--seconds 60] [--rounds 3] [--client build/release/rl_bus_client]
 
 Both are whole programs: `rl teleop` and lerobot-teleoperate's loop, each with the disturbance in its own process.
-Between them runs a bare timer (sleep, then spin), which says what the host gives at that time. The servo's side is the
+Between them runs a bare timer (sleep, then spin), which says what the host gives at that time, and writes 26 bytes into
+an empty pseudo-terminal, whose far end says what the host gives on the servo's side. That is the
 emulator's: its thread has real-time priority where that is allowed, and there is no USB grid. Bytes cross a
 pseudo-terminal, whose kernel workers wait for a core like everybody: a servo's wire does not, so for the time of the
 measurement they get real-time priority too, below the loop's, where that is allowed (the result says so). `own` is by
@@ -158,8 +159,8 @@ def hogs(count: int) -> Iterator[None]:
 
 
 def compare(pair: Pair, kind: str, seconds: float, rounds: int, client: Path) -> dict[str, dict[str, float]]:
-    """ours, rival, timer -> rate_hz and period error p50, p99, p99.9, max in ms; own -> the core's own."""
-    errors: dict[str, list[Any]] = {"ours": [], "rival": [], "timer": []}
+    """ours, rival, timer, line -> rate_hz and period error p50, p99, p99.9, max in ms; own -> the core's own."""
+    errors: dict[str, list[Any]] = {"ours": [], "rival": [], "timer": [], "line": []}
     rates: dict[str, list[float]] = {"ours": [], "rival": []}
     failed = {"ours": 0, "rival": 0}
     own = []
@@ -168,7 +169,9 @@ def compare(pair: Pair, kind: str, seconds: float, rounds: int, client: Path) ->
         for _ in range(rounds):
             if client.is_file():
                 with hogs(1 if kind in ("numpy", "python") else 0):  # the thread's share of the machine
-                    errors["timer"].append(np.abs(np.diff(told(client, "timer", HZ, seconds)["timer"])) / 1e3)
+                    bare = told(client, "timer", HZ, seconds)
+                for name in ("timer", "line"):
+                    errors[name].append(np.abs(np.diff(bare[name])) / 1e3)
             ran = goals_of(pair, pair.ours(kind, seconds), seconds, errors["ours"], rates["ours"])
             failed["ours"] += ran.failed
             own.append([float(n) for n in re.findall(r"period error p\S+\D+([\d.]+) ms", ran.output)])
@@ -201,12 +204,11 @@ def goals_of(pair: Pair, command: Sequence[str], seconds: float, errors: list[An
 
 def figures_of(what: str, found: dict[str, dict[str, float]]) -> list[Figure]:
     """Both columns in each row; judged is ours, on the servo's side, by what the host's timer gives."""
-    ours, rival, timer = found["ours"], found.get("rival", {}), found.get("timer", {})
+    ours, rival = found["ours"], found.get("rival", {})
+    columns = {"LeRobot": rival, "bare timer": found.get("timer", {}), "empty line": found.get("line", {})}
 
     def beside(name: str, unit: str, digits: int) -> str:
-        others = [
-            (label, column[name]) for label, column in (("LeRobot", rival), ("bare timer", timer)) if name in column
-        ]
+        others = [(label, column[name]) for label, column in columns.items() if name in column]
         own = [("own stamps", found["own"][name])] if name in found["own"] else []
         return f"{ours[name]:.{digits}f} {unit} (" + ", ".join(f"{k} {v:.{digits}f}" for k, v in own + others) + ")"
 

@@ -166,6 +166,10 @@ def test_an_abbreviation_is_not_guessed():
     assert "no option '--batch'" in refused("--batch=4")
 
 
+def test_dashes_are_no_likeness():
+    assert "did you mean" not in refused("--xy=1")
+
+
 def test_a_wrong_option_of_a_plugin_is_answered_with_its_nearest_option():
     assert "did you mean '--policy.chunk_size'?" in refused("--policy=act", "--policy.chunk_sise=4")
 

@@ -8,9 +8,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    bare = {known.lstrip("-"): known for known in names}  # dashes are no likeness
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.5)
     if close:
-        return f"did you mean '{close[0]}'?"
+        return f"did you mean '{bare[close[0]]}'?"
     if 0 < len(names) <= 8:
         return f"known: {', '.join(names)}"
     return ""

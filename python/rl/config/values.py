@@ -119,7 +119,7 @@ def _float(value: Any) -> float:
     except ValueError:
         raise ValueError from None
     if number != number:
-        raise ValueError
+        raise ValueError("NaN is refused everywhere")
     return number
 
 
