@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.rig import SECOND, Outcome, bus_of, distance_from_wave, limits, unheard
+from benchmarks.faults.rig import SECOND, Outcome, Records, bus_of, distance_from_wave, limits, unheard
 from rl import _core
 
 FAULTS: dict[str, dict[str, float]] = {
@@ -36,13 +36,11 @@ def run(replies: int, seed: int = 0, rate: float = 200.0, least: int | None = No
     try:
         for kind, fields in FAULTS.items():
             arm.fault(kind, **fields)
-        seen: list[dict[str, Any]] = []
-        last, until = -1, _core.monotonic_ns() + (30 + 4 * replies / rate / 6) * SECOND
+        kept, until = Records(loop), _core.monotonic_ns() + (30 + 4 * replies / rate / 6) * SECOND
         while arm.statistics()["replies"] < replies and _core.monotonic_ns() < until and not loop.wait(0.5):
-            seen.append(loop.records(last, 1_000_000))
-            last = int(seen[-1]["cycle"][-1]) if len(seen[-1]["cycle"]) else last
+            kept.collect()
         counted = arm.statistics()
-        records = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
+        records = kept.since(-1)
         wrong, fresh, power = judge(arm, records)
     finally:
         loop.close()

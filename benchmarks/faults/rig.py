@@ -77,6 +77,7 @@ class Rig:
         self.point()
         bus = bus_of(self.arm, port="" if link is None else str(link))
         self.loop = _core.ControlLoop([(slice(0, 6), bus)], limits(), config, leaders)
+        self._records = Records(self.loop)
         begin = _core.monotonic_ns()
         self.loop.start()
         self.started_ms = (_core.monotonic_ns() - begin) / 1e6  # until the first cycle
@@ -108,11 +109,14 @@ class Rig:
 
     def pace(self, seconds: float) -> Iterator[float]:
         """The time since the start, every 10 ms, while the loop runs and is kept ACTIVE. Ends early when it ended."""
-        began = _core.monotonic_ns()
+        began, collected = _core.monotonic_ns(), 0.0
         while (gone := (_core.monotonic_ns() - began) / SECOND) < seconds:
             if self.loop.wait(0.01):
                 return
             self._resume()
+            if gone - collected >= 10:
+                self._records.collect()
+                collected = gone
             yield gone
 
     def _resume(self) -> None:
@@ -123,7 +127,28 @@ class Rig:
             self.loop.resume()
 
     def records(self, since: int = -1) -> dict[str, Any]:
-        return dict(self.loop.records(since, 1_000_000))
+        """Of the cycles after `since`: all while `pace` ran, else those that the loop still keeps."""
+        return self._records.collect().since(since)
+
+
+class Records:
+    """The cycles of a loop, collected before it forgets them."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._parts: list[dict[str, Any]] = []
+        self._last = -1
+
+    def collect(self) -> Records:
+        """To be called at least once a minute."""
+        self._parts.append(self._loop.records(self._last, 1_000_000))
+        self._last = max([self._last, *self._parts[-1]["cycle"][-1:].tolist()])
+        return self
+
+    def since(self, cycle: int) -> dict[str, Any]:
+        """What was collected of the cycles after this one."""
+        whole = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+        return {name: column[whole["cycle"] > cycle] for name, column in whole.items()}
 
 
 class Goals:

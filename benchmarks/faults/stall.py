@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.late_replies import CLEARLY
-from benchmarks.faults.rig import SECOND, Outcome, bus_of, distance_from_wave, limits, unheard
+from benchmarks.faults.rig import SECOND, Outcome, Records, bus_of, distance_from_wave, limits, unheard
 from rl import _core
 
 
@@ -23,12 +23,13 @@ def run(count: int, seed: int = 0, rate: float = 50.0, ms: float = 75.0) -> Outc
     ends = []
     try:
         loop.wait(0.3)
+        records = Records(loop)
         for _ in range(count):
             ends.append(_core.monotonic_ns() + int(ms * 1e6))
             arm.fault("stall", ms=ms)
             loop.wait(0.5)
-        records = loop.records(-1, 1_000_000)
-        figures = judge(arm, records, np.array(ends), round(SECOND / rate))
+            records.collect()
+        figures = judge(arm, records.since(-1), np.array(ends), round(SECOND / rate))
     finally:
         loop.close()
         arm.close()

@@ -1,9 +1,26 @@
 /// `rl-guardian N`: started by a session with the descriptor of its shared memory; of no use by hand.
+#include <pthread.h>
+
 #include <charconv>
+#include <cstddef>
 #include <cstdio>
 #include <string_view>
 
 #include "rl/guardian.hpp"
+
+namespace {
+
+/// Stacks are locked with the rest: eight megabytes of each thread are a fifth of the time to start.
+void small_stacks() {
+  constexpr std::size_t kBytes = 512 * 1024;
+  pthread_attr_t usual;
+  ::pthread_attr_init(&usual);
+  ::pthread_attr_setstacksize(&usual, kBytes);
+  static_cast<void>(::pthread_setattr_default_np(&usual));  // refused: they are as large as ever
+  ::pthread_attr_destroy(&usual);
+}
+
+}  // namespace
 
 int main(int count, char* const* words) {
   int descriptor = -1;
@@ -15,5 +32,6 @@ int main(int count, char* const* words) {
     std::fputs("rl-guardian is started by rl itself; try `rl teleop --help`\n", stderr);
     return 2;
   }
+  small_stacks();
   return rl::run_guardian(descriptor);
 }

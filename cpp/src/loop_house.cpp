@@ -115,7 +115,7 @@ LoopHouse::LoopHouse(LoopMemory memory, std::vector<BusPart> drives, std::vector
       config_(shared_.plan.house),
       drives_(std::move(drives)),
       leaders_(std::move(leaders)),
-      records_(kRecords, config_.planner.axes.size(), memory_.records(), shared_.journal.records) {}
+      records_(memory_.records()) {}
 
 /// Takes one chain for this loop.
 Result<> LoopHouse::claim(const BusPart& part) {

@@ -59,15 +59,15 @@ Result<> first_look(ServoChain& chain) {
 
 }  // namespace
 
-LoopJournal::LoopJournal(SharedLoop& shared, RecordRing::Word* words)
-    : records(kRecords, shared.plan.house.planner.axes.size(), words, shared.journal.records),
-      board(shared.journal),
-      look(shared.look),
-      beats_(shared.beats),
-      first_goal_(shared.bus.first_goal),
-      axes_(shared.plan.house.planner.axes.size()),
-      led_(shared.plan.house.planner.led),
-      period_(shared.plan.house.planner.period) {}
+LoopJournal::LoopJournal(const LoopMemory& memory) noexcept
+    : records(memory.records()),
+      board(memory.shared().journal),
+      look(memory.shared().look),
+      beats_(memory.shared().beats),
+      first_goal_(memory.shared().bus.first_goal),
+      axes_(memory.shared().plan.house.planner.axes.size()),
+      led_(memory.shared().plan.house.planner.led),
+      period_(memory.shared().plan.house.planner.period) {}
 
 void LoopJournal::measure(const CycleRecord& record, std::int64_t skipped) noexcept {
   if (record.state != State::active || record.wrote == 0) {
@@ -141,7 +141,7 @@ LoopWorker::LoopWorker(const LoopMemory& memory, std::vector<BusPart> drives, st
     : shared_(memory.shared()),
       bus_(std::move(drives), std::move(leaders), shared_),
       planner_(shared_.plan.house.planner, shared_.requests, shared_.chunks, shared_.tally),
-      journal_(shared_, memory.records()) {}
+      journal_(memory) {}
 
 Result<> LoopWorker::look() {
   for (std::size_t i = 0; i < bus_.chains().size(); ++i) {  // the drives come first
@@ -173,7 +173,7 @@ void LoopWorker::ask_for_realtime() noexcept {
                                      "/etc/security/limits.d and a new login");
     shared_.house.add_note(core_.pin(granted));
     shared_.house.add_note(idle_cores_.keep_awake());
-    if (granted) journal_.records.touch();  // 15 MB for six axes, else taken page by page
+    if (granted) journal_.records.touch();  // else taken page by page
   } else {
     shared_.house.add_note("real-time priority: not asked for");
   }

@@ -68,7 +68,7 @@ Result<std::unique_ptr<SecondHand>> SecondHand::make(const LoopMemory& watched) 
 
 SecondHand::SecondHand(const LoopMemory& watched, LoopMemory memory, Parts parts)
     : shared_(watched.shared()),
-      records_(kRecords, shared_.plan.house.planner.axes.size(), watched.records(), shared_.journal.records),
+      records_(watched.records()),
       memory_(std::move(memory)),
       parts_(std::move(parts)),
       standby_(std::make_unique<LoopWorker>(memory_, parts_.drives, parts_.leaders)) {}

@@ -17,12 +17,17 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t kLoopAt = kPage;
 constexpr std::size_t kRecordsAt = kLoopAt + (sizeof(SharedLoop) + kPage - 1) / kPage * kPage;
 
+std::size_t words_for(const SessionPlan& plan) noexcept {
+  const PlannerConfig& planner = plan.house.planner;
+  return RecordRing::words_for(records_kept(planner.period), planner.axes.size());
+}
+
 std::size_t bytes_for(std::size_t words) noexcept { return kRecordsAt + words * sizeof(RecordRing::Word); }
 
 }  // namespace
 
 Result<LoopMemory> LoopMemory::make(const SessionPlan& plan) {
-  const std::size_t words = RecordRing::words_for(kRecords, plan.house.planner.axes.size());
+  const std::size_t words = words_for(plan);
   auto made = SharedMemory::make(bytes_for(words));
   if (!made.ok()) return made.error();
   LoopMemory out;
@@ -45,9 +50,8 @@ Result<LoopMemory> LoopMemory::attach(int descriptor) {
   std::memcpy(&header, out.memory_.base(), sizeof header);
   const Header ours;
   out.shared_ = reinterpret_cast<SharedLoop*>(out.memory_.base() + kLoopAt);
-  const std::size_t words = RecordRing::words_for(kRecords, out.shared_->plan.house.planner.axes.size());
-  if (header.magic != ours.magic || header.layout != ours.layout || header.records != words ||
-      out.memory_.size() < bytes_for(words)) {
+  if (header.magic != ours.magic || header.layout != ours.layout ||
+      header.records != words_for(out.shared_->plan) || out.memory_.size() < bytes_for(header.records)) {
     return Error{ErrorCode::usage, "guardian: this memory was made by another build"};
   }
   out.records_ = reinterpret_cast<RecordRing::Word*>(out.memory_.base() + kRecordsAt);

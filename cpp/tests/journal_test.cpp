@@ -12,7 +12,7 @@ TEST_CASE("a joint is named as silent by the last look before its position is st
     auto memory = rl::LoopMemory::make(*plan);
     CHECK(memory.ok());
     rl::SharedLoop& shared = memory.value().shared();
-    rl::LoopJournal journal(shared, memory.value().records());
+    rl::LoopJournal journal(memory.value());
     const bool fast = period <= rl::kSecond / 50;
     for (std::int64_t age = 0; age < 150 * rl::kMillisecond; age += rl::kMillisecond) {
       rl::CycleRecord record;
@@ -29,4 +29,11 @@ TEST_CASE("a joint is named as silent by the last look before its position is st
       CHECK(seen.silent == (when_used > 100 * rl::kMillisecond ? 2U : 0U));
     }
   }
+}
+
+TEST_CASE("a minute of cycles stays readable at every rate, and never less than a black box") {
+  CHECK(rl::records_kept(rl::kSecond / 10) == 4096);
+  CHECK(rl::records_kept(rl::kSecond / 50) == 4096);
+  CHECK(rl::records_kept(rl::kSecond / 200) == 16384);
+  CHECK(rl::records_kept(rl::kSecond / 1000) == 65536);
 }

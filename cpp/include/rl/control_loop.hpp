@@ -37,8 +37,9 @@ class ControlLoop {
   /// Runs until the state machine has ended. Everything it touches was allocated before; nothing below
   /// throws.
   int run() noexcept {
+    constexpr std::int64_t kFirst = 2 * kMillisecond;  // a slow loop need not wait a period to begin
     const std::int64_t budget = read_budget(period_);
-    std::int64_t deadline = bus_.now() + period_;
+    std::int64_t deadline = bus_.now() + std::min(period_, kFirst);
     Reading reading;
     Plan plan;
     std::int64_t cycle = 0;

@@ -15,7 +15,7 @@ namespace rl {
 /// through the boards.
 class LoopJournal {
  public:
-  LoopJournal(SharedLoop& shared, RecordRing::Word* words);
+  explicit LoopJournal(const LoopMemory& memory) noexcept;
   void publish(CycleRecord& record, const Reading& reading, const AxisVector& written, const Plan& plan,
                std::int64_t skipped) noexcept;
 

@@ -2,8 +2,10 @@
 /// lie in one process (a thread's house) or in memory of three (guardian, second hand, session).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -18,7 +20,6 @@
 
 namespace rl {
 
-constexpr std::size_t kRecords = 1U << 16U;
 constexpr std::size_t kNotes = 24;
 
 /// Where one arm of the robot is, and why.
@@ -27,6 +28,16 @@ struct ArmLook {
   Reason reason = Reason::none;
   int joint = -1;
 };
+
+/// Cycles that stay readable. Who reads them may stand still for a minute; each page of them is locked memory
+/// that the guardian waits for at its start.
+[[nodiscard]] constexpr std::size_t records_kept(std::int64_t period) noexcept {
+  constexpr std::int64_t kMinute = 60'000'000'000;
+  constexpr std::int64_t kFewest = 1 << 12;
+  constexpr std::int64_t kMost = 1 << 16;
+  return std::bit_ceil(
+      static_cast<std::size_t>(std::clamp(kMinute / std::max<std::int64_t>(period, 1), kFewest, kMost)));
+}
 
 /// One consistent look. Fixed size, so that it can be copied word by word.
 struct Look {
@@ -135,7 +146,10 @@ class LoopMemory {
   static Result<LoopMemory> attach(int descriptor);
 
   [[nodiscard]] SharedLoop& shared() const noexcept { return *shared_; }
-  [[nodiscard]] RecordRing::Word* records() const noexcept { return records_; }
+  [[nodiscard]] RecordRing records() const noexcept {
+    const PlannerConfig& planner = shared_->plan.house.planner;
+    return {records_kept(planner.period), planner.axes.size(), records_, shared_->journal.records};
+  }
   [[nodiscard]] int descriptor() const noexcept { return memory_.descriptor(); }
 
  private:
