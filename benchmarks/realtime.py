@@ -59,7 +59,7 @@ def main() -> int:
             print(kind, found, flush=True)
             figures += figures_of(what, found)
             details[kind] = found
-    details["jitter"] = jitter(args.seconds, args.rounds, args.client)
+    details["jitter"] = jitter(args.client)
     figures.append(lateness(details["jitter"]))
     if args.client.is_file():
         figures += clients(args.client, args.rounds, details)
@@ -222,16 +222,16 @@ def figures_of(what: str, found: dict[str, dict[str, float]]) -> list[Figure]:
     return rows
 
 
-def jitter(seconds: float, rounds: int, client: Path) -> dict[str, Any]:
-    """us between a deadline and the waking up for it, by the own clock: the loop's and the bare timer's, medians of
-    rounds in turn; and what real time was refused."""
+def jitter(client: Path, turns: int = 9, seconds: float = 10) -> dict[str, Any]:
+    """us between a deadline and the waking up for it, by the own clock: the guardian's and the bare timer's, medians of
+    short turns, because a shared host is quiet for seconds, not for minutes; and what real time was refused."""
     loops, timers = [], []
-    for _ in range(rounds):
+    for _ in range(turns):
         if client.is_file():
-            timers.append(quantiles(told(client, "timer", HZ, min(seconds, 60))["timer"]))
-        with Rig() as rig:
+            timers.append(quantiles(told(client, "timer", HZ, seconds)["timer"]))
+        with Rig(house="guardian") as rig:
             rig.activate()
-            for _ in rig.pace(min(seconds, 60)):
+            for _ in rig.pace(seconds):
                 continue
             found = rig.loop.report()
         loops.append(found["wake_us"])
