@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.faults.rig import SECOND, Rig, period_errors, quantiles
+from benchmarks.faults.rig import SECOND, Rig, medians, period_errors, quantiles
 from benchmarks.report import Figure, at_least, at_most, report
 from rl import _core
 from rl.plugins.so101 import emulation
@@ -235,13 +235,8 @@ def jitter(client: Path, turns: int = 9, seconds: float = 10) -> dict[str, Any]:
                 continue
             found = rig.loop.report()
         loops.append(found["wake_us"])
-    out: dict[str, Any] = {"loop": middle(loops), "notes": found["realtime"]}
-    return out | ({"timer": middle(timers)} if timers else {})
-
-
-def middle(runs: list[dict[str, float]]) -> dict[str, float]:
-    """The median of each entry."""
-    return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
+    out: dict[str, Any] = {"loop": medians(loops), "notes": found["realtime"]}
+    return out | ({"timer": medians(timers)} if timers else {})
 
 
 def lateness(found: dict[str, Any]) -> Figure:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
-from benchmarks.faults.rig import SECOND, Outcome, Rig, quantiles
+from benchmarks.faults.rig import SECOND, Outcome, Rig, medians, quantiles
 
 ACTIVE = 2  # of the records
 HOG = "while True: pass"
@@ -81,6 +81,6 @@ def run(kind: str, seconds: float, seed: int = 0, rate: float = 50.0) -> Outcome
         resumed, told = rig.resumed, rig.loop.report()["realtime"]
     figures: dict[str, float] = {"resumed": resumed, "realtime": float(any("SCHED_FIFO" in note for note in told))}
     for name, parts in found.items():
-        figures |= {f"{name}_{key}": float(np.median([part[key] for part in parts])) for key in parts[0]}
+        figures |= {f"{name}_{key}": value for key, value in medians(parts).items()}
     cycles = int(sum(part["cycles"] for part in found["busy"]))
     return Outcome(cycles, int(0.8 * seconds * rate), figures)

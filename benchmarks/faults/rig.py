@@ -7,7 +7,7 @@ counts that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,11 @@ def period_errors(times: Any, period: int) -> Any:
 def quantiles(values: Any) -> dict[str, float]:
     found = np.quantile(np.asarray(values, float), (0.5, 0.99, 0.999, 1.0)) if len(values) else np.full(4, np.nan)
     return dict(zip(("p50", "p99", "p99.9", "max"), (float(v) for v in found), strict=True))
+
+
+def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each entry over the runs."""
+    return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
 
 
 def distance_from_wave(leader: Any, values: Any, begin: Any, end: Any) -> Any:

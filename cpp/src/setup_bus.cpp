@@ -252,9 +252,6 @@ void SetupBus::ping_each(std::array<int, 256>& count) {
 Result<std::vector<FoundMotor>> SetupBus::scan() {
   std::array<int, 256> count{};
   bool disturbed = false;
-  const auto heard = [&count](int least) {
-    return std::any_of(count.begin(), count.end(), [least](int n) { return n >= least; });
-  };
   // SCS motors answer a broadcast all at once: they are asked one by one, as are motors that disturb each
   // other. Where a motor was heard the others are given a second chance: a reply is lost or late at times.
   const auto ask_all = [&] {
@@ -262,8 +259,7 @@ Result<std::vector<FoundMotor>> SetupBus::scan() {
     if (!model_->sync_read || disturbed) ping_each(count);
   };
   ask_all();
-  if (heard(1)) ask_all();
-  const bool doubled = heard(2);
+  if (std::any_of(count.begin(), count.end(), [](int n) { return n > 0; })) ask_all();
   std::vector<FoundMotor> out;
   for (int id = 0; id <= kLargestId && !lost_; ++id) {
     const int answers = count[static_cast<std::size_t>(id)];
@@ -273,7 +269,7 @@ Result<std::vector<FoundMotor>> SetupBus::scan() {
     const std::optional<FoundMotor>& motor = found.value();
     if (!motor.has_value()) continue;  // noise looked like an answer
     out.push_back(*motor);
-    if (doubled && answers > 1) out.back().several = true;
+    if (answers > 1) out.back().several = true;
   }
   if (lost_) return lost();
   return out;

@@ -140,8 +140,7 @@ def test_a_policy_that_looks_back_sees_its_own_rate_between_its_inferences():
     with session(robot, source, duration=3.0) as running:
         running.run()
     assert len(windows) > 4
-    # ms; the first one has no past. A busy host makes some of them longer; at the rate of the inferences all are 400.
-    assert np.quantile(np.abs(np.array(gaps[1:]) - 40), 0.25) < 15
+    assert np.median(np.abs(np.array(gaps[1:]) - 40)) < 15  # ms; the first one has no past
     assert sum(len(set(window)) == 3 for window in windows) > len(windows) / 2  # the arm moves: three different rows
 
 
@@ -217,9 +216,8 @@ def test_a_leader_that_falls_silent_is_followed_again_when_it_speaks():
     assert "ACTIVE" in states[states.index("HOLD") :]
     assert outcome.exit_code == 0
     report = outcome.reports["core"]
-    # The time in HOLD is no time in motion: 20 with it. A host that stands still costs some cycles.
-    assert report["reached_hz"] > 35, report["states"]
-    assert report["active_s"] * 35 < report["active_cycles"]
+    assert report["reached_hz"] > 45  # the time in HOLD is no time in motion: 30 with it
+    assert abs(report["active_s"] * 50 - report["active_cycles"]) < 10
 
 
 def test_an_episode_is_approached_slowly_then_played_at_its_rate():
