@@ -56,6 +56,16 @@ def report(name: str, figures: Sequence[Figure], about: str, details: dict[str, 
     return 1 if any(f.met is False for f in figures) else 0
 
 
+def earlier_details(name: str) -> dict[str, Any]:
+    """The details in results/NAME.json, if they were taken on a machine like this one; else none."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return {}
+    found, here = json.loads(path.read_text()), machine()
+    alike = all(found["machine"][key] == here[key] for key in ("cpu", "cores", "kernel", "python", "versions"))
+    return dict(found["details"]) if alike else {}
+
+
 def machine() -> dict[str, Any]:
     """What the figures were taken on; no host name, no paths."""
     model = next(

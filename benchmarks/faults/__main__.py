@@ -3,7 +3,8 @@
     python -m benchmarks.faults [--part 0.01] [--only stall] [--seed 0]
 
 `--part` is the part of the full volume: 1 takes hours, because the emulated arm answers in real time. The result says
-which part was run. The figures are of whole cycles through a pseudo-terminal on the machine that it names.
+which part was run of which campaign: `--only` runs some anew and keeps what the others found on the same machine. The
+figures are of whole cycles through a pseudo-terminal on the machine that it names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -31,7 +32,7 @@ from benchmarks.faults import (
     stall,
 )
 from benchmarks.faults.rig import Outcome
-from benchmarks.report import Figure, at_least, at_most, report
+from benchmarks.report import Figure, at_least, at_most, earlier_details, report
 
 Campaign = tuple[Callable[[float, int], Outcome], Callable[[Outcome], list[Figure]]]
 
@@ -146,8 +147,10 @@ def _chunks(found: Outcome) -> list[Figure]:
 def _source(kind: str) -> Campaign:
     def judged(found: Outcome) -> list[Figure]:
         f, what = found.figures, f"source {kind}"
+        later = f"{f['late']:g} of {found.work} later; with a deadline that the host left out, {f['late_stalled']:g}"
+        hold = f["hold_ms_max"]
         return [
-            at_most(f"{what}: last sign of life to HOLD, most", f["hold_ms_max"], 120, "ms"),
+            Figure(f"{what}: last sign of life to HOLD, most", f"{hold:.3f} ms ({later})", "<= 120 ms", hold <= 120),
             *(at_all(f"{what}: {n.replace('_', ' ')}", found, n) for n in ("unbraked", "moved_again", "illegal_speed")),
         ]
 
@@ -289,16 +292,21 @@ def main() -> int:
     parser.add_argument("--only", choices=list(CAMPAIGNS), action="append")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    figures: list[Figure] = []
-    details: dict[str, Any] = {"part": args.part, "seed": args.seed}
-    for name in args.only or CAMPAIGNS:
-        run, judged = CAMPAIGNS[name]
+    chosen, anew = args.only or list(CAMPAIGNS), {}
+    for name in chosen:
         begin = time.monotonic()
-        found = run(args.part, args.seed)
-        figures += judged(found)
-        details[name] = asdict(found) | {"seconds": round(time.monotonic() - begin, 1)}
-        print(f"{name}: {found.work} in {details[name]['seconds']} s", flush=True)
-    return report("faults", figures, f"faults on the emulated arm, {args.part:g} of the full volume", details)
+        found = CAMPAIGNS[name][0](args.part, args.seed)
+        seconds = round(time.monotonic() - begin, 1)
+        anew[name] = {"part": args.part, "seed": args.seed, "seconds": seconds, **asdict(found)}
+        print(f"{name}: {found.work} in {seconds} s", flush=True)
+    kept = earlier_details("faults") | anew
+    details = {name: kept[name] for name in CAMPAIGNS if name in kept}
+    figures = [figure for name in details for figure in judge(name, details[name])]
+    return report("faults", figures, "faults on the emulated arm; the details name each campaign's part", details)
+
+
+def judge(name: str, kept: Mapping[str, Any]) -> list[Figure]:
+    return CAMPAIGNS[name][1](Outcome(kept["work"], kept["least"], kept["figures"]))
 
 
 if __name__ == "__main__":

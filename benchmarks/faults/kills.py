@@ -108,10 +108,11 @@ def activate(rig: Rig) -> None:
 def source(kind: str, times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
     """`kind`: "killed", "stopped" (woken again later), "stuck". Figures, over all times: hold_ms (p50, max) from the
     last sign of life to the first tick in HOLD, changed_ms_max to the last goal that differed, late (HOLD after more
-    than 120 ms), unbraked (changes later than t_stop), moved_again (goals that changed after that), illegal_speed."""
+    than 120 ms), late_stalled (of these, those in which the host stood still over a deadline), unbraked (changes later
+    than t_stop), moved_again (goals that changed after that), illegal_speed."""
     number = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "stuck": signal.SIGUSR1}[kind]
     random = np.random.default_rng(seed)
-    holds, changes, moved, illegal = [], [], 0, 0
+    holds, changes, left_out, moved, illegal = [], [], [], 0, 0
     with guarded(seed, rate) as rig:
         rest = rig.loop.snapshot().values
         for _ in range(times):
@@ -132,6 +133,8 @@ def source(kind: str, times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
                 goals.collect()
             records = rig.records(begin)
             first = records["deadline"][records["state"] == HOLD][0]
+            meanwhile = records["deadline"][(records["deadline"] >= beat) & (records["deadline"] <= first)]
+            left_out.append(bool((np.diff(meanwhile) > 1.5 * rig.period).any()))
             kept = goals.times > beat - SECOND // 2
             moments, rows = goals.times[kept], goals.rows[kept]
             differs = moments[1:][(np.diff(rows, axis=0) != 0).any(axis=1)]
@@ -145,6 +148,7 @@ def source(kind: str, times: int, seed: int = 0, rate: float = 50.0) -> Outcome:
     figures = {
         "hold_ms_p50": float(np.median(holds)), "hold_ms_max": float(np.max(holds)),
         "changed_ms_max": float(np.max(changes)), "late": int(np.sum(np.array(holds) > allowed)),
+        "late_stalled": int(np.sum((np.array(holds) > allowed) & np.array(left_out))),
         "unbraked": int(np.sum(np.array(changes) > braked)), "moved_again": moved, "illegal_speed": illegal,
     }  # fmt: skip
     return Outcome(len(holds), times, figures)

@@ -131,6 +131,7 @@ def hang_up(seconds: float, times: int, seed: int = 0, rate: float = 50.0) -> Ou
             time.sleep(float(random.uniform(0.1, 0.4)))
             at = _core.monotonic_ns()
             rig.arm.fault("hangup")
+            rig.unpoint()
             wait_for(lambda rig=rig: state_of(rig) == "FAULT", "no FAULT after the hang-up")
             fault_ms.append((_core.monotonic_ns() - at) / 1e6)
             time.sleep(max(0.0, seconds - fault_ms[-1] / 1e3))

@@ -85,8 +85,13 @@ class Rig:
     def point(self) -> None:
         """The link leads to the arm, wherever it is now."""
         if self.link is not None:
-            self.link.unlink(missing_ok=True)
+            self.unpoint()
             self.link.symlink_to(self.arm.port)
+
+    def unpoint(self) -> None:
+        """The arm is gone and its link with it, as udev does it: its old number may soon be another arm's."""
+        if self.link is not None:
+            self.link.unlink(missing_ok=True)
 
     def __enter__(self) -> Rig:
         return self
