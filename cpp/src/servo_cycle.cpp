@@ -19,9 +19,12 @@ constexpr std::int64_t kSilentEvery =
     60 * kMillisecond;  // or it would use up the lengths that can be told apart
 constexpr std::int64_t kTorqueEvery = 20 * kMillisecond;  // one motor's torque, in turn
 constexpr std::int64_t kReserve = kMillisecond / 2;       // spare time behind what could as well come later
-constexpr std::int64_t kMargin = kMillisecond / 10;       // and behind what must be asked
+constexpr std::int64_t kMargin = kMillisecond / 10;       // and behind what must be asked, at least
+constexpr std::int64_t kMostMargin = 2 * kMillisecond;    // a rate of 200 Hz and less has that to spare
 constexpr std::int64_t kLearn = 10 * kMicrosecond;        // in one cycle
-constexpr int kBelieved = 3;                              // cycles in a row that are far off
+// An answer in a hundred may miss the end of the budget: each bars a length, of which there are eight.
+constexpr std::int64_t kWiden = 100 * kMicrosecond, kNarrow = kMicrosecond;
+constexpr int kBelieved = 3;  // cycles in a row that are far off
 constexpr std::int64_t kMostTurnaround = 20 * kMillisecond;
 
 }  // namespace
@@ -142,7 +145,7 @@ std::int64_t ServoChain::single_time(std::size_t bytes) const noexcept {
 
 std::size_t ServoChain::room_for_answers(std::int64_t time) const noexcept {
   std::size_t room = size();
-  while (room > 0 && group_time(room, kPositionBytes) + kMargin > time) --room;
+  while (room > 0 && group_time(room, kPositionBytes) + margin_ > time) --room;
   return room;
 }
 
@@ -233,6 +236,14 @@ std::int64_t ServoChain::allowance() const noexcept {
   return std::clamp(turnaround_ + 4 * deviation_, 2 * kMillisecond, 20 * kMillisecond);
 }
 
+/// Widens the time behind the positions of several motors when their answers miss the end of the budget, so
+/// that fewer are asked together; narrows it again as they come in time.
+void ServoChain::learn_margin(bool in_time) noexcept {
+  if (asks_ != Question::position || reader_.replies().size() < 2) return;
+  if (!in_time && (request_end_ < budget_end_ || last_answered())) return;  // lost, not late
+  margin_ = std::clamp(margin_ + (in_time ? -kNarrow : kWiden), kMargin, kMostMargin);
+}
+
 /// Follows the medians of what the adapter takes and of how far it strays from that: a probe at start meets
 /// one that is busy, or measures another question.
 void ServoChain::learn_turnaround(std::int64_t now) noexcept {
@@ -279,6 +290,7 @@ void ServoChain::pump(std::int64_t now) noexcept {
   if (reader_.complete()) {
     active_ = false;
     learn_turnaround(now);
+    learn_margin(true);
     next(now);
   } else if (asks_ == Question::position && last_answered()) {
     active_ = false;
@@ -410,6 +422,7 @@ bool ServoChain::nobody_answered() const noexcept {
 void ServoChain::settle(std::int64_t now) noexcept {
   const bool was_single = reader_.replies().size() == 1;
   const bool line_silent = nobody_answered();
+  learn_margin(false);
   for (const Reply& reply : reader_.replies()) {
     if (reply.arrived) continue;
     bar(reply.id, reader_.length(), now);

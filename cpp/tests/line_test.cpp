@@ -32,6 +32,17 @@ TEST_CASE("no late, damaged, doubled or noisy reply is taken for another one") {
   CHECK(found.wrong == 0);
 }
 
+TEST_CASE("where answers miss a short period's end fewer motors are asked together: none grows stale") {
+  for (const double rate : {600.0, 700.0, 800.0}) {
+    sim::WavingLine arm(11);
+    arm.hesitates = 500 * rl::kMicrosecond;
+    const sim::Soak found = sim::soak(arm, rate, kAlways, 20'000);
+    CHECK(found.fresh > 30'000);
+    CHECK(found.wrong == 0);
+    CHECK(found.oldest_ns < 50 * rl::kMillisecond);
+  }
+}
+
 TEST_CASE("the check of the soak sees a value of another cycle") {
   sim::WavingLine arm(7);
   arm.line.cycle(rl::kSecond, kBudget);

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <random>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -143,11 +144,18 @@ class WavingLine {
   explicit WavingLine(std::uint64_t seed)
       : line(
             six_joints(rl::emulator::Kind::leader),
-            [this](const auto& request, std::int64_t free) { return servos.execute(request, free); }, seed,
-            [](const rl::emulator::Bytes& p) { return p.at(5) | (p.at(6) << 8); }) {}
+            [this](const auto& request, std::int64_t free) {
+              const auto hesitation = hesitates > 0 ? static_cast<std::int64_t>(random_() % hesitates) : 0;
+              return servos.execute(request, std::max(free, request.arrived + hesitation));
+            },
+            seed, [](const rl::emulator::Bytes& p) { return p.at(5) | (p.at(6) << 8); }) {}
 
   rl::emulator::Chain servos{rl::emulator::Kind::leader, true, 0.06, 1};
   VirtualLine line;
+  std::uint64_t hesitates = 0;  ///< the adapter, with a whole answer, up to so many ns
+
+ private:
+  std::minstd_rand random_{1};
 };
 
 }  // namespace sim

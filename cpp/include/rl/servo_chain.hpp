@@ -239,6 +239,7 @@ class ServoChain {
   [[nodiscard]] bool something_due(std::int64_t now) const noexcept;
   void pass_over() noexcept;
   void learn_turnaround(std::int64_t now) noexcept;
+  void learn_margin(bool in_time) noexcept;
   [[nodiscard]] bool last_answered() const noexcept;
   void expect_rest(std::int64_t now) noexcept;
   void occupy_wire(std::size_t bytes) noexcept;
@@ -263,6 +264,7 @@ class ServoChain {
   bool lost_ = false;
   std::int64_t turnaround_ = 0;                               ///< median of what the adapter takes, ns
   std::int64_t deviation_ = kMillisecond + kMillisecond / 4;  ///< median of how far from that it is
+  std::int64_t margin_ = kMillisecond / 10;  ///< left of the budget behind the answers of several motors, ns
   int strays_ = 0;  ///< cycles in a row that took far longer than that, or, negative, far shorter
   std::int64_t motor_delay_ = kMotorDelay;  ///< of a motor's reply behind the one before it, ns
 
