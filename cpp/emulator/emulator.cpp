@@ -233,8 +233,9 @@ std::optional<std::int64_t> Emulator::next_due() const {
 
 /// Sends one answer on its way, through the faults and the adapter's slots.
 void Emulator::reply(Answer answer) {
-  reply_line_free_ = answer.end();
+  answer.start = std::max(answer.start, reply_line_free_);  // noise before the one before it takes its time
   const Fate fate = faults_.strike(answer.id, answer.packet);
+  reply_line_free_ = answer.end();
   Statistics& statistics = chain_.statistics();
   statistics.dropped += fate.dropped ? 1 : 0;
   statistics.corrupted += fate.corrupted ? 1 : 0;
@@ -442,7 +443,8 @@ bool Emulator::fault_of_servo(const std::string& kind, const Fields& fields) {
     chain_.restart(whole("id", 1, kJoints) - 1, now);
   } else if (kind == "twin") {
     check_fields(kind, fields, {"id", "of"});
-    set_byte(reg::kId, chain_.servo(whole("of", 1, kJoints) - 1).id());
+    const unsigned other = whole("of", 1, kJoints);
+    set_byte(reg::kId, other == whole("id", 1, kJoints) ? other : chain_.servo(other - 1).id());
   } else if (kind == "baud") {
     check_fields(kind, fields, {"id", "code"});
     set_byte(reg::kBaud, whole("code", 0, 7));

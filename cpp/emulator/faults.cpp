@@ -64,7 +64,10 @@ bool Faults::set(const std::string& kind, const Fields& fields) {
   Fault* fault = named(kind);
   if (fault == nullptr) return false;
   const bool waits = fault == &late_ || fault == &split_;
-  if (waits) {
+  const bool ended = fields.contains("rate") && fields.at("rate") == 0.0;
+  if (waits && ended) {
+    check_fields(kind, fields, {"rate"}, {"ms", "most_ms", "id", "count"});
+  } else if (waits) {
     check_fields(kind, fields, {"rate", "ms"}, {"most_ms", "id", "count"});
   } else if (fault == &noise_) {
     check_fields(kind, fields, {"rate"}, {"inside", "id", "count"});
@@ -75,7 +78,7 @@ bool Faults::set(const std::string& kind, const Fields& fields) {
     return fields.contains(name) ? field(kind, fields, name, low, high) : otherwise;
   };
   const double rate = field(kind, fields, "rate", 0.0, 1.0);
-  const double ms = waits ? field(kind, fields, "ms", 0.0, kLongestMs) : 0.0;
+  const double ms = optional("ms", 0.0, kLongestMs, 0.0);
   const double most_ms = optional("most_ms", ms, kLongestMs, ms);
   const bool inside = optional("inside", 0.0, 1.0, 0.0) != 0.0;
   const auto id = static_cast<int>(optional("id", 0.0, 253.0, -1.0));

@@ -111,6 +111,7 @@ def test_its_calibration_lets_rl_move_it(tmp_path):
         ("overload 2 on=0", 2, 65, 0),
         ("overload=2,on=off", 2, 65, 0),
         ("twin 3 of=4", 3, 5, 4),
+        ("twin 3 of=3", 3, 5, 3),
         ("baud 3 code=2", 3, 6, 2),
         ("model id=3 number=5", 3, 3, 5),
     ],

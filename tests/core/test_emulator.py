@@ -271,6 +271,18 @@ def test_damaged_requests_get_no_answer_and_are_counted(line: Callable[..., Line
     assert one.ask(b"\x00\xff" + packet(1, PING), 6) == packet(1, 0)
 
 
+def test_no_packet_falls_into_another_one_whatever_noise_comes_before_it(line: Callable[..., Line]) -> None:
+    one = line("so101-follower", profile="usb", seed=3)
+    wanted = [bytes([0xFF, 0xFF, k, 4, 0, *one.read(k, 56, 2)]) for k in IDS]
+    wanted = [body + bytes([~sum(body[2:]) & 0xFF]) for body in wanted]
+    one.emulator.fault("noise", rate=0.5)
+    for _ in range(100):
+        heard = one.ask(packet(EVERYBODY, SYNC_READ, 56, 2, *IDS), 8 * 12, 0.01)
+        places = [heard.find(each) for each in wanted]
+        assert -1 not in places, heard.hex(" ")
+        assert places == sorted(places)
+
+
 def test_hangup_ends_the_port(line: Callable[..., Line]) -> None:
     one = line()
     one.emulator.fault("hangup")
