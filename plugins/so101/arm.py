@@ -146,6 +146,18 @@ class Arm:
             joint.name = self.prefix + joint.name
         bus = _core.ServoBus(port, "sts3215", joints, energise=not self.leader)
         self.bus = bus
+        try:
+            self._meet(bus)
+        except _core.CoreError as error:
+            if error.code == "motor-missing":
+                self._refuse_twins(port, joints)
+            raise
+
+    def _meet(self, bus: Any) -> None:
+        """Open it, and compare what its motors hold."""
+        from rl import _core
+
+        option = self.option
         bus.open()
         if self.config.write_calibration and not self.simulated:
             self._refuse_another()
@@ -158,6 +170,20 @@ class Arm:
             self._refuse_another()
             raise InputError(str(error).partition("; ")[0], todo=calibration.ways(option)) from None
         bus.configure()
+
+    def _refuse_twins(self, port: str, joints: list[Any]) -> None:
+        """Two motors with one id look like one that does not answer. Errors: InputError naming it."""
+        from rl import _core
+        from rl.plugins.so101.bench import BAUD, MODEL, refuse_twin
+
+        self.bus.close()
+        bus = _core.SetupBus(port, MODEL, {joint.id: joint.name for joint in joints})
+        bus.open(BAUD)
+        try:
+            for joint in joints:
+                refuse_twin(bus.look(joint.id), joint.name, port)
+        finally:
+            bus.close()
 
     def _refuse_another(self) -> None:
         """Errors: InputError when the motors hold what another arm's file says."""

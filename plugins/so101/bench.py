@@ -15,6 +15,13 @@ MODEL = "sts3215"
 BAUD = 1_000_000
 
 
+def refuse_twin(found: Mapping[str, Any] | None, name: str, port: str) -> None:
+    """Errors: InputError when what was found at an id are two motors."""
+    if found is not None and found["several"]:
+        todo = "unplug one of them and run `rl setup-motors`"
+        raise InputError(f"two motors with id {found['id']} ({name})?", where=port, todo=todo)
+
+
 class Bench:
     """One arm's set-up bus. Opened by `with`; a port `sim` opens an emulated arm and a simulated person beside it."""
 
@@ -89,11 +96,9 @@ class Bench:
             todo = "is its supply on? motors that never had an id get one by `rl setup-motors`"
             raise MissingPart(f"no motor answers at {BAUD} baud", where=port, todo=todo)
         found = {name: self.bus.look(motor) for name, motor in self.ids.items()}
+        for name, motor in found.items():
+            refuse_twin(motor, name, port)
         motors = {name: motor for name, motor in found.items() if motor is not None}
-        for name, motor in motors.items():
-            if motor["several"]:
-                todo = "unplug one of them and run `rl setup-motors`"
-                raise InputError(f"two motors with id {motor['id']} ({name})?", where=port, todo=todo)
         silent = [f"{name} (id {self.ids[name]})" for name, motor in found.items() if motor is None]
         if silent:
             todo = "check the cable between them; `rl setup-motors` finds motors with another id or rate"

@@ -338,7 +338,14 @@ def test_an_absent_port_is_named_before_a_calibration_is_asked_for():
     assert error.value.exit_code == 3
 
 
-def test_a_missing_motor_is_named_with_joint_and_id(tmp_path):
+@pytest.mark.parametrize(
+    ("fault", "fields", "error", "told"),
+    [
+        ("mute", {"id": 3}, MissingPart, r"motor missing: elbow_flex.*3"),
+        ("twin", {"id": 3, "of": 2}, InputError, r"two motors with id 2 \(shoulder_lift\)"),
+    ],
+)
+def test_a_missing_motor_and_two_with_one_id_are_named(fault, fields, error, told, tmp_path):
     from rl import _core
     from rl.plugins.so101 import calibration
 
@@ -348,10 +355,10 @@ def test_a_missing_motor_is_named_with_joint_and_id(tmp_path):
         for j in emulator.calibration()
     }
     calibration.write(tmp_path / "x.json", joints)
-    emulator.fault("mute", id=3)
+    emulator.fault(fault, **fields)
     robot = So101(So101Config(port=emulator.port, id="x", calibration_dir=str(tmp_path)))
     try:
-        with pytest.raises(MissingPart, match=r"elbow_flex.*3"), session(robot, LeaderSource(leader())) as running:
+        with pytest.raises(error, match=told), session(robot, LeaderSource(leader())) as running:
             running.connect()
     finally:
         emulator.close()
