@@ -79,6 +79,23 @@ def test_an_emulated_arm_goes_on_by_itself_whatever_held_it():
     assert asked == ["resume"]
 
 
+@pytest.mark.parametrize("simulated", [False, True])
+def test_an_arm_that_is_held_over_and_over_waits_for_a_person(simulated):
+    session, look, asked, said = held(WHY.state_stale, simulated=simulated)
+    moving = SimpleNamespace(state="ACTIVE", reason="", causes=())
+    for turn in range(6):
+        assert said == []
+        session._asked = -100.0
+        session._check_hold(look)
+        assert len(asked) == min(turn + 1, 5)
+        session._check_hold(moving)
+    assert "held 6 times" in said[0]
+    session._holds = session._holds.__class__([-100.0] * 5, maxlen=6)  # long ago
+    session._asked = -100.0
+    session._check_hold(look)
+    assert len(asked) == 6
+
+
 def test_a_person_has_a_minute_and_a_session_without_one_ten_seconds():
     session, look, _, _ = held(WHY.blocked)
     session._check_hold(look)

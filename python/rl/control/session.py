@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ POLL_S = 0.02
 START_S = 30.0  # longest soft start: a leader that keeps moving fast is never caught
 HOLD_S = 10.0  # longest HOLD that ends by itself
 PERSON_S = 60.0  # longest HOLD that a person ends
+OFTEN, OFTEN_S = 6, 10.0  # so many within that time are no passing matter
 COUPLED_S = 1.0  # longest wait until the parts beside a fault hold
 # Causes of HOLD that are over when their source is back. What else holds an arm is for a person to look at.
 PASSING = frozenset({"heartbeat_lost", "starved", "state_stale", "overrun"})
@@ -105,6 +107,7 @@ class Session:
         self._connected = self._joined = self._started = self._armed = False
         self._held = self._asked = 0.0  # since when HOLD lasts; when going on was last asked for
         self._by_hand = False  # that HOLD is for a person to end
+        self._holds: deque[float] = deque(maxlen=OFTEN)  # when the latest of them began
         self._faulted = 0.0  # since when a part is in FAULT
         self._ears = ExitStack()  # what hears an e-stop
         self._soft = 0.0  # since when the soft start lasts
@@ -290,7 +293,8 @@ class Session:
 
     def _check_hold(self, look: Any) -> None:
         """HOLD is left by itself where only the source had gone: who leads goes on, at the speed of approaches. So does
-        an emulated arm. After anything else, or when a leader was plugged in again, a person says so.
+        an emulated arm. After anything else, when a leader was plugged in again, or when the arm is held over and over,
+        a person says so.
 
         A policy or a recording on hardware does not go on: what stopped it wants to be looked at.
         """
@@ -302,7 +306,11 @@ class Session:
         if "unguarded" in causes:  # nothing resumes that: only a session of its own has a second hand again
             raise RlError(look.reason, where="hold")
         if not self._held:
-            self._held, self._by_hand = now, False
+            self._held = now
+            self._holds.append(now)
+            self._by_hand = len(self._holds) == OFTEN and now - self._holds[0] <= OFTEN_S
+            if self._by_hand:
+                self.tell(f"held {OFTEN} times in {now - self._holds[0]:.0f} s: it does not go on by itself any more")
             self._goes_on()  # said before: not meant for this HOLD
         emulated = getattr(self.robot, "simulated", False)
         gone = getattr(self.source, "gone", lambda: False)
