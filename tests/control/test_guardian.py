@@ -249,6 +249,25 @@ def test_a_black_box_is_read_as_it_was_written(tmp_path):
     assert box.states == ["DISARMED"] * 3
 
 
+def test_the_cycles_around_each_change_are_shown(capsys):
+    count = 200
+    head = {name: np.arange(count) for name in black_box.HEAD}
+    head |= {"state": np.repeat([2, 3], [50, 150]), "missing": np.zeros(count, int), "skipped": np.zeros(count, int)}
+    head["missing"][100:] = 1
+    values = np.zeros((count, 2))
+    box = black_box.BlackBox(50.0, ("a", "b"), (), head, values, values, values)
+    assert box.changes() == [48, 49, 50, 51, 52, 98, 99, 100, 101, 102, 196, 197, 198, 199]
+    assert box.changes(most=5) == [102, 196, 197, 198, 199]
+    blackbox.show("x", box, None)
+    shown = capsys.readouterr().out
+    assert shown.count("...") == 2
+    assert shown.count("missing") == 7
+    empty = {name: column[:0] for name, column in head.items()}
+    assert black_box.BlackBox(50.0, ("a", "b"), (), empty, values[:0], values[:0], values[:0]).changes() == []
+    one = {name: column[:1] for name, column in head.items()}
+    assert black_box.BlackBox(50.0, ("a", "b"), (), one, values[:1], values[:1], values[:1]).changes() == [0]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -291,7 +310,7 @@ def two_arms(records: int = 30) -> black_box.BlackBox:
 
 
 def test_the_last_cycles_are_readable_in_a_narrow_terminal():
-    blocks = blackbox.tables(two_arms(), 20, 80)
+    blocks = blackbox.tables(two_arms(), range(10, 30), 80)
     assert len(blocks) > 1
     assert all(len(line) <= 80 for lines in blocks for line in lines)
     assert all(len(lines) == 21 for lines in blocks)
@@ -302,7 +321,7 @@ def test_the_last_cycles_are_readable_in_a_narrow_terminal():
 
 
 def test_a_pipe_gets_one_line_a_cycle_and_the_motors_that_were_silent(tmp_path, capsys):
-    (wide,) = blackbox.tables(two_arms(), 20, None)
+    (wide,) = blackbox.tables(two_arms(), range(10, 30), None)
     assert all(line.count("/") == 12 for line in wide[1:])
     assert [line.count("missing") for line in wide[1:]] == [0] * 18 + [1] * 2
     blackbox.show(tmp_path / "x", two_arms(), 5)
@@ -317,7 +336,7 @@ def test_a_motor_that_was_not_asked_is_told_from_one_that_did_not_answer(tmp_pat
     box.head["skipped"][-4:] = 0b11
     blackbox.show(tmp_path / "x", box, 5)
     out = capsys.readouterr().out
-    assert '"-": not asked, a cycle had no room for all motors; 0 to 4 cycles a motor' in out
+    assert 'not asked ("-"), a cycle had no room for all motors: in 0 to 4 cycles a motor' in out
     assert out.count("/       -") == 8
     assert blackbox._plain(box)["not_asked"][-4:] == [["left_shoulder_pan", "left_shoulder_lift"]] * 4
 

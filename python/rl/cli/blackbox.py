@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,9 @@ class BlackBoxConfig:
     """What `rl blackbox` shows."""
 
     file: Annotated[str | None, doc("the file; null: the newest one")] = None
-    rows: Annotated[int, doc("cycles shown, the last ones", ge=1, le=1000)] = 20
+    rows: Annotated[
+        int | None, doc("cycles shown, the last ones; null: those around each change, and the last", ge=1, le=1000)
+    ] = None
     plot: Annotated[str | None, doc("write curves of goal and measured position to this .html file")] = None
     json: Annotated[bool, doc("print JSON: events and every cycle")] = False
 
@@ -70,9 +73,9 @@ def newest() -> Path:
     return found[-1]
 
 
-def show(path: Path, box: BlackBox, rows: int) -> None:
-    """Events, who was silent, then the last cycles. In a terminal the joints are split into tables as wide as it is;
-    into a pipe they go side by side."""
+def show(path: Path, box: BlackBox, rows: int | None) -> None:
+    """Events, who was silent, then cycles. In a terminal the joints are split into tables as wide as it is; into a pipe
+    they go side by side."""
     print(f"{path}: {len(box.measured)} cycles at {box.rate:g} Hz")
     for event in box.events:
         joint = f" ({box.axes[event.joint]})" if 0 <= event.joint < len(box.axes) else ""
@@ -80,38 +83,52 @@ def show(path: Path, box: BlackBox, rows: int) -> None:
     lost = zip(box.axes, box.missing.sum(axis=0).tolist(), strict=True)
     silent = [f"{name} in {count}" for name, count in lost if count]
     print(f"no reply: {', '.join(silent)} of {len(box.measured)} cycles" if silent else "no reply was missing")
+    count = len(box.measured)
+    chosen = box.changes() if rows is None else list(range(max(0, count - rows), count))
     if box.skipped.any():
         times = box.skipped.sum(axis=0)
-        print(f'"-": not asked, a cycle had no room for all motors; {times.min()} to {times.max()} cycles a motor')
+        print(f'not asked ("-"), a cycle had no room for all motors: in {times.min()} to {times.max()} cycles a motor')
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(f"goal / measured of each joint, s before the end, {min(rows, len(box.measured))} cycles:")
-    for lines in tables(box, rows, width):
+    which = "around each change, --rows N shows the last N" if rows is None else "the last"
+    print(f"goal / measured of each joint, s before the end, {len(chosen)} cycles ({which}):")
+    for lines in tables(box, chosen, width):
         print("\n" + "\n".join(lines))
 
 
-def tables(box: BlackBox, rows: int, width: int | None) -> list[list[str]]:
-    """Lines of the last cycles: when, state, lateness, then "goal / measured" of each joint, "missing" in place of what
-    did not come and "-" of what was not asked for. Several tables when they do not fit into `width`; None: one."""
-    last = range(max(0, len(box.measured) - rows), len(box.measured))
+def tables(box: BlackBox, chosen: Sequence[int], width: int | None) -> list[list[str]]:
+    """Lines of these cycles: when, state, lateness, then "goal / measured" of each joint, "missing" in place of what
+    did not come and "-" of what was not asked for; dots where cycles are left out. Several tables when they do not fit
+    into `width`; None: one."""
     head, states, missing, skipped = box.head, box.states, box.missing, box.skipped
     end = head["deadline"][-1] if len(box.measured) else 0
     left = [
-        ["s", *(f"{(head['deadline'][i] - end) / 1e9:.3f}" for i in last)],
-        ["state", *(states[i] for i in last)],
-        ["late us", *(f"{(head['woke'][i] - head['deadline'][i]) / 1e3:.0f}" for i in last)],
+        _column("s", chosen, lambda i: f"{(head['deadline'][i] - end) / 1e9:.3f}", "..."),
+        _column("state", chosen, lambda i: states[i]),
+        _column("late us", chosen, lambda i: f"{(head['woke'][i] - head['deadline'][i]) / 1e3:.0f}"),
     ]
-    joints = []
-    for k, name in enumerate(box.axes):
-        seen = ["missing" if missing[i, k] else "-" if skipped[i, k] else f"{box.measured[i, k]:.1f}" for i in last]
-        pairs = [f"{box.goal[i, k]:.1f} / {text:>7}" for i, text in zip(last, seen, strict=True)]
-        joints.append([name, *pairs])
+
+    def pair(k: int, i: int) -> str:
+        seen = "missing" if missing[i, k] else "-" if skipped[i, k] else f"{box.measured[i, k]:.1f}"
+        return f"{box.goal[i, k]:.1f} / {seen:>7}"
+
     found, block = [], left
-    for joint in joints:
+    for k, name in enumerate(box.axes):
+        joint = _column(name, chosen, partial(pair, k))
         if width is not None and len(block) > len(left) and _wide([*block, joint]) > width:
             found.append(block)
             block = left
         block = [*block, joint]
     return [_lines(block) for block in [*found, block]]
+
+
+def _column(name: str, chosen: Sequence[int], cell: Callable[[int], str], gap: str = "") -> list[str]:
+    """Its heading, then a cell of each cycle; `gap` where some are left out."""
+    found = [name]
+    for before, i in zip([None, *chosen], chosen, strict=False):
+        if before is not None and i != before + 1:
+            found.append(gap)
+        found.append(cell(i))
+    return found
 
 
 def _wide(columns: Sequence[Sequence[str]]) -> int:

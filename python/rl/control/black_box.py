@@ -58,6 +58,16 @@ class BlackBox:
         """(N, A) which motors were not asked in a cycle: it had no room for all, or for another question only."""
         return self._motors("skipped")
 
+    def changes(self, around: int = 2, most: int = 40) -> list[int]:
+        """The cycles in which the state, or who did not answer, was another one than before; those `around` each, and
+        the last ones. `most` of them, rather the later."""
+        count = len(self.measured)
+        told = np.column_stack([self.head["state"], self.missing])
+        turns = np.flatnonzero((told[1:] != told[:-1]).any(axis=1)) + 1
+        near = (turns[:, None] + np.arange(-around, around + 1)).ravel()
+        found = np.unique([*near, *range(count - 2 * around, count)]).astype(int)
+        return found[(found >= 0) & (found < count)][-most:].tolist()
+
     def _motors(self, name: str) -> NDArray[np.bool_]:
         bits = self.head[name].astype(np.uint64)[:, None] >> np.arange(len(self.axes), dtype=np.uint64)
         return (bits & np.uint64(1)).astype(np.bool_)
