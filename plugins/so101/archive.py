@@ -147,7 +147,8 @@ class Archive:
         number = last if last and self.path(last).read_bytes() == content else last + 1
         if profile is not None:
             write_durably(self.profile_path(number), profile.text().encode())
-        write_durably(self.path(number), content)
+        if number != last:  # what is kept keeps its date
+            write_durably(self.path(number), content)
         return number
 
     def keep_file(self) -> None:

@@ -49,14 +49,15 @@ class So101Config:
     max_speed: Annotated[
         float | None,
         doc(
-            "fastest motion of a joint; null: 240, from a leader 300 (more: --limits.unsafe)",
+            "fastest motion of a joint; null: 240, while a teleoperator leads 300 (more: --limits.unsafe)",
             unit="deg/s",
             gt=0,
             le=400,
         ),
     ] = None
     rest_pose: Annotated[
-        tuple[float, ...] | None, doc("pose in which the arm may be released, one value a joint; null: none known")
+        tuple[float, ...] | None,
+        doc("pose in which the arm may be released, one value a joint in their units; null: none known"),
     ] = None
     cameras: Annotated[
         dict[str, Annotated[Selected, Choice("camera")]], doc("cameras by role: --robot.cameras.front.type opencv")

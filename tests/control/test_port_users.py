@@ -47,6 +47,7 @@ def test_a_session_is_named_then_the_guardian_of_one_that_died(arm, tmp_path):
         said = rl(*teleop(arm, tmp_path))
         assert f"in use by process {session.pid} (" in said
         assert "guardian" not in said
+        assert f"would stop the arm of process {session.pid} (" in rl("estop", "--dry_run", "true")
     finally:
         session.send_signal(signal.SIGKILL)
         session.wait()  # not its output: the guardian, which has it too, lives on

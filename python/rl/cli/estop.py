@@ -29,7 +29,7 @@ def run(resolved: Resolved) -> int:
 
     found = listeners(table())
     for name in found:
-        who = f"the arm of process {name[len(PREFIX) :]}"
+        who = owner(int(name[len(PREFIX) :]))
         if resolved.config.dry_run:
             print(f"would stop {who}")
         else:
@@ -37,3 +37,14 @@ def run(resolved: Resolved) -> int:
     if not found:
         print("no arm is running here")
     return 0 if found or resolved.config.dry_run else 1
+
+
+def owner(listener: int) -> str:
+    """Whose arm it is that a process listens for: a session itself, or the second hand of one's guardian."""
+    from rl.control.port_users import process, session_of
+
+    found = process(listener)
+    session = None if found is None else session_of(found)
+    if session is None:
+        return f"the arm of a session that died (held by process {listener})"
+    return f"the arm of process {session.number} ({session.name})"

@@ -71,7 +71,8 @@ def _record(config: RecordConfig, answer: dict[str, Any]) -> int:
                 writer.close()
             if not config.resume and not tape.saved:
                 _remove_empty(root)
-            print(f"{len(tape.saved)} episodes, {tape.rows} rows saved in {root}")
+            saved = f"{len(tape.saved)} episodes, {tape.rows} rows saved in {root}"
+            print(saved if root.is_dir() else f"no episode was saved; there is no {root}")
 
 
 def _remove_empty(root: Path) -> None:

@@ -74,12 +74,17 @@ def busy(said: str) -> RlError:
     return MissingPart(said)
 
 
-def _guarded(port: str, guard: Process) -> RlError:
-    """The session is the parent of the guardian's second hand, as long as it lives."""
+def session_of(guard: Process) -> Process | None:
+    """The session is the parent of the guardian's second hand, as long as it lives; None when it died."""
     over: Process | None = guard
     while over is not None and over.words and over.words[0] == GUARDIAN:
-        guard, over = over, process(over.parent)
-    if over is None or over.number == 1 or over.name == "systemd":
+        over = process(over.parent)
+    return None if over is None or over.number == 1 or over.name == "systemd" else over
+
+
+def _guarded(port: str, guard: Process) -> RlError:
+    over = session_of(guard)
+    if over is None:
         what = f"{port} is in use by the guardian of a session that died (process {guard.number}); it lays the arm down"
         return MissingPart(what, todo="wait some seconds; do not kill it, it holds the arm")
     return MissingPart(f"{port} is in use by process {over.number} ({over.name})", todo="end it first, with Ctrl-C")

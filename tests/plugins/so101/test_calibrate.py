@@ -388,6 +388,10 @@ def test_versions_are_kept_compared_and_restored(arm, person, robot, tmp_path):
     assert Archive(tmp_path / "arm.json").profile() is None
     robot.restore(2, Person(Log(), arm))
     assert Archive(tmp_path / "arm.json").profile().rest is not None
+    kept = Archive(tmp_path / "arm.json").path(4)  # the newest already: stored again it keeps its date
+    os.utime(kept, (1_700_000_000, 1_700_000_000))
+    robot.restore(4, Person(Log(), arm))
+    assert kept.stat().st_mtime == 1_700_000_000
     with pytest.raises(InputError, match=r"no version 9; there are: 1, 2, 3, 4"):
         robot.restore(9, Person(Log(), arm))
 
