@@ -51,7 +51,7 @@ const char* to_string(Reason reason) noexcept {
     case Reason::motor_voltage:
       return "a motor's supply voltage is out of bounds";
     case Reason::motor_rebooted:
-      return "a motor has started anew and lost its torque";
+      return "a motor lost its torque: it has started anew, or another program switched it off";
     case Reason::blocked:
       return "a joint does not follow its goals: something is in its way";
     case Reason::motor_mute:
