@@ -95,9 +95,10 @@ void LoopJournal::publish(CycleRecord& record, const Reading& reading, const Axi
     out.age[k] =
         reading.captured[k] == 0 ? HUGE_VAL : static_cast<double>(record.done - reading.captured[k]) * 1e-9;
   }
-  // As old as the planner takes it to be when it decides for the next deadline: a HOLD says at once for whom.
+  // As old as it can be at the end of the next cycle, before which the planner decides with it: a HOLD says
+  // at once for whom, and a silent motor is named before its position is stale, not a cycle after.
   const std::int64_t ahead =
-      period_ <= kFastPeriod ? std::max(record.deadline + period_, record.done) : record.done;
+      period_ <= kFastPeriod ? std::max(record.deadline + period_, record.done) + period_ : record.done;
   for (std::size_t k = 0; k < axes_; ++k) {
     const bool led = ((led_ >> k) & 1U) != 0;
     if (ahead - reading.captured[k] > kStateStale) out.silent |= 1ULL << k;
