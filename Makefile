@@ -18,7 +18,7 @@ demo: .venv/ready
 test: .venv/ready lint core-test
 	# These measure time: nothing runs beside them.
 	$(venv)/pytest -q $(alone)
-	$(venv)/pytest -q -n 2 --dist loadgroup $(addprefix --ignore ,$(alone))
+	$(venv)/pytest -q -n 2 --dist loadfile $(addprefix --ignore ,$(alone))
 
 lint: .venv/ready
 	$(venv)/ruff check .
