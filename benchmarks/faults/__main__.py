@@ -51,7 +51,7 @@ def _replies(kind: str) -> Campaign:
             at_most(f"one reply {kind}: extra time of the cycle, p99", f["extra_ms_p99"], 3, "ms"),
             Figure(
                 f"one reply {kind}: goals missed",
-                f"{f['gaps']:g} of {found.work} (in {f['gaps_elsewhere']:g} other cycles the host stood still)",
+                f"{f['gaps']:g} of {f['goals']:g} ({f['gaps_struck']:g} after one of {found.work} struck cycles)",
                 "0",
                 f["gaps"] == 0,
             ),

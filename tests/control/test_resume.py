@@ -90,7 +90,7 @@ def test_an_arm_that_is_held_over_and_over_waits_for_a_person(simulated):
         assert len(asked) == min(turn + 1, 5)
         session._check_hold(moving)
     assert "held 6 times" in said[0]
-    session._holds = session._holds.__class__([-100.0] * 5, maxlen=6)  # long ago
+    session._holds.extend([-100.0] * 5)  # long ago
     session._asked = -100.0
     session._check_hold(look)
     assert len(asked) == 6

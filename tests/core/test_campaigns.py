@@ -36,6 +36,7 @@ def test_one_bad_reply_is_asked_for_again_within_the_cycle(kind: str) -> None:
     assert found.figures["extra_ms_p50"] <= 3
     assert found.figures["incomplete"] <= 6  # of 12: a host that stands still takes the budget
     assert found.figures["goals"] > 30
+    assert found.figures["gaps"] == 0
 
 
 def test_no_late_damaged_doubled_or_split_reply_is_taken_for_another() -> None:
@@ -72,7 +73,7 @@ def test_a_silent_motor_is_named_and_costs_the_others_nothing() -> None:
     found = silent_motor.run((3,))
     assert found.figures["faulted"] == 1
     assert found.figures["others_missing"] <= 12  # a host that stands still silences all for some cycles
-    assert found.figures["named_ms_p50"] < 1000  # 100 where nothing else runs
+    assert found.figures["named_ms_p50"] <= 100
 
 
 def test_lost_replies_end_no_session() -> None:
